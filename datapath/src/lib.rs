@@ -11,3 +11,8 @@ pub use wanted::{
     Backend, BackendId, Egress, Forwarding, Ingress, PoolName, PoolSpec, Protocol, ServiceId, ServiceSpec, Undefined,
     VipSpec, Wanted,
 };
+
+pub mod decap;
+pub mod loader;
+pub use decap::{Decap, DecapWanted};
+pub use loader::{Datapath, Error, Found, Limits, Mode, Options, ReadBack, Stats};

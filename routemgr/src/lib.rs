@@ -3,8 +3,10 @@
 //!
 //! Owns only routes with its protocol id; anything else that stands in the way is a [`Conflict`] that names it.
 
+pub mod manager;
 pub mod wanted;
 
+pub use manager::{Error, Options, RouteManager};
 pub use wanted::{
     Conflict, NextHop, Observed, Resolution, ResolutionError, Route, RouteKey, RouteKind, Sysctl, Wanted,
 };
