@@ -2,5 +2,7 @@
 //! reflection and health. What a call *does* is behind [`Control`]; the daemon implements it.
 
 pub mod control;
+mod convert;
 
 pub use control::{Control, ControlError, Document, Kind, Resource, WatchEvent};
+pub use convert::{Applied, apply_one, desired, desired_update, normalized, users_of};
