@@ -92,6 +92,12 @@ pub enum ControlError {
     /// The request is legal but not now: `subject` says what is in the way, `remedy` what to do.
     #[error("{subject}: {remedy}")]
     Precondition { subject: String, remedy: String },
+    /// A watcher did not keep up.
+    #[error("the watcher fell behind: watch again from the present state")]
+    Lagged,
+    /// Changes since the revision that a watch asked for are not kept any more.
+    #[error("revision is older than {oldest}, the oldest that is kept: watch from the present state (0)")]
+    Compacted { oldest: u64 },
     #[error("internal: {0}")]
     Internal(String),
 }
@@ -125,7 +131,7 @@ pub trait Control: Send + Sync + 'static {
         validate_only: bool,
     ) -> BoxFuture<'_, Result<(), ControlError>>;
     /// Replays what is newer than `from_revision`, then follows. 0: the present state, `Synced`, then changes.
-    /// A watcher that falls behind is ended with an error and starts again.
+    /// A watcher that falls behind is ended with [`ControlError::Lagged`] and starts again.
     fn watch(
         &self,
         kind: Kind,

@@ -230,10 +230,16 @@ pub fn device(text: &str) -> Result<String, Illegal> {
     if legal { Ok(text.to_owned()) } else { Err(malformed(text, "an interface name: 1 to 15 characters")) }
 }
 
+/// What stands where a secret is not shown. Not legal as a secret.
+pub const HIDDEN: &str = "(hidden)";
+
 /// A TCP MD5 key: 1 to 80 printable bytes (TCP_MD5SIG_MAXKEYLEN). The error never shows the key.
 pub fn md5_key(text: &str) -> Result<String, Illegal> {
+    if text == HIDDEN {
+        return Err(malformed(HIDDEN, "a key, but what is shown in place of one: write the key itself"));
+    }
     let legal = (1..=80).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
-    if legal { Ok(text.to_owned()) } else { Err(malformed("(hidden)", "a key: 1 to 80 printable bytes")) }
+    if legal { Ok(text.to_owned()) } else { Err(malformed(HIDDEN, "a key: 1 to 80 printable bytes")) }
 }
 
 /// Digits only: `parse` alone would take "+1".
@@ -338,6 +344,7 @@ mod tests {
     fn a_bad_key_is_not_shown() {
         let error = md5_key("hunter2\n").unwrap_err().to_string();
         assert!(!error.contains("hunter2"), "{error}");
+        assert!(md5_key(HIDDEN).is_err());
     }
 
     #[test]

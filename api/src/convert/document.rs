@@ -1,5 +1,7 @@
 //! Whole documents: parsing, one change merged into the stored configuration, who uses what.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use model::{Collector, Desired, Draft, Entry, Violation, Violations, own};
 use proto::v1;
 
@@ -46,6 +48,47 @@ pub fn apply_one(stored: &v1::Config, resource: &Resource) -> Result<Applied, Vi
                 .0
                 .into_iter()
                 .map(|violation| readdressed(violation, &own, request, &config))
+                .collect(),
+        )),
+    }
+}
+
+/// Puts the document into the stored configuration, or with `prune` in place of it, and checks the whole. Paths of the
+/// document are its own, those of what else is stored are by name.
+pub fn apply_document(
+    stored: &v1::Config,
+    document: &v1::Config,
+    prune: bool,
+) -> Result<Applied, Violations> {
+    let before = desired(stored).ok();
+    let mut config = document.clone();
+    fn add<T: Stored>(list: &mut Vec<T>, stored: &[T], prune: bool) -> usize {
+        list.iter_mut().for_each(T::clear_status);
+        let given = list.len();
+        let names: BTreeSet<String> = list.iter().map(|resource| name_of(resource).to_owned()).collect();
+        let others = stored.iter().filter(|resource| !prune && !names.contains(name_of(*resource)));
+        list.extend(others.cloned());
+        given
+    }
+    let given = BTreeMap::from([
+        ("vips", add(&mut config.vips, &stored.vips, prune)),
+        ("pools", add(&mut config.pools, &stored.pools, prune)),
+        ("services", add(&mut config.services, &stored.services, prune)),
+        ("peers", add(&mut config.peers, &stored.peers, prune)),
+        ("routes", add(&mut config.routes, &stored.routes, prune)),
+    ]);
+    match check(&config, before.as_ref()) {
+        Ok(desired) => Ok(Applied { config, desired }),
+        Err(violations) => Err(Violations(
+            violations
+                .0
+                .into_iter()
+                .map(|violation| match place(&violation.field) {
+                    Some((list, index, _)) if given.get(list).is_some_and(|given| index >= *given) => {
+                        by_name(violation, &config)
+                    }
+                    _ => violation,
+                })
                 .collect(),
         )),
     }
@@ -147,13 +190,21 @@ fn readdressed(violation: Violation, own: &str, request: &str, config: &v1::Conf
     {
         return Violation { field: format!("{request}{rest}"), message };
     }
-    let by_name = || {
-        let (list, rest) = field.split_once('[')?;
-        let (index, rest) = rest.split_once(']')?;
-        let name = nth_name(config, list, index.parse().ok()?)?;
-        Some(format!("{list}[{name}]{rest}"))
-    };
-    Violation { field: by_name().unwrap_or(field), message }
+    by_name(Violation { field, message }, config)
+}
+
+/// Names the resource instead of its index, which means nothing to the caller.
+fn by_name(violation: Violation, config: &v1::Config) -> Violation {
+    let named = place(&violation.field)
+        .and_then(|(list, index, rest)| Some(format!("{list}[{}]{rest}", nth_name(config, list, index)?)));
+    Violation { field: named.unwrap_or(violation.field), message: violation.message }
+}
+
+/// `pools[2].spec.x` taken apart: list, index, rest.
+fn place(field: &str) -> Option<(&str, usize, &str)> {
+    let (list, rest) = field.split_once('[')?;
+    let (index, rest) = rest.split_once(']')?;
+    Some((list, index.parse().ok()?, rest))
 }
 
 fn nth_name(config: &v1::Config, list: &str, index: usize) -> Option<String> {
@@ -183,7 +234,10 @@ pub(crate) fn name_of<T: Stored>(resource: &T) -> &str {
 }
 
 /// The parts that every stored resource has.
-pub(crate) trait Stored: Clone {
+pub(crate) trait Stored: prost::Message + Clone + PartialEq {
+    /// `vipcast.v1.Vip`.
+    const FULL_NAME: &str;
+
     fn meta(&self) -> Option<&v1::Meta>;
     fn meta_mut(&mut self) -> &mut Option<v1::Meta>;
     fn clear_status(&mut self);
@@ -192,6 +246,8 @@ pub(crate) trait Stored: Clone {
 macro_rules! stored {
     ($($resource:ident),*) => {$(
         impl Stored for v1::$resource {
+            const FULL_NAME: &str = concat!("vipcast.v1.", stringify!($resource));
+
             fn meta(&self) -> Option<&v1::Meta> {
                 self.meta.as_ref()
             }

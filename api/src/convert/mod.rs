@@ -10,4 +10,5 @@ mod route;
 mod service;
 mod vip;
 
-pub use document::{Applied, apply_one, desired, desired_update, normalized, users_of};
+pub use document::{Applied, apply_document, apply_one, desired, desired_update, normalized, users_of};
+pub(crate) use document::{Stored, name_of};
