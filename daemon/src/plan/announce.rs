@@ -2,7 +2,9 @@
 //! change of its entries is on its way into the maps.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
+use ::datapath::{BackendId, PoolName, PoolSpec, ServiceId};
 use model::{Forwarding, HostAddress, Labels, Name, Require, UndefinedPolicy, Vip};
 
 use super::datapath::{pool_name, service_spec, undefined};
@@ -50,41 +52,39 @@ impl Reason {
     }
 }
 
-/// Judges every desired service.
+/// Judges every desired service. `specs` is what the maps should hold of the pools.
 pub(super) fn services(
     work: &Work<'_>,
     pools: &BTreeMap<Name, PoolPlan>,
+    specs: &BTreeMap<PoolName, PoolSpec>,
     observed: &Observed,
 ) -> BTreeMap<Name, ServicePlan> {
+    let read_back = observed.datapath.read_back.as_deref();
+    let attempted = observed.datapath.attempted.as_deref();
     let mut plans = BTreeMap::new();
     for (id, WorkService { name, service, .. }) in work.services.iter().filter(|(_, s)| !s.lingers) {
-        let Some(pool) = pools.get(&service.pool) else { continue };
         let pool_name = pool_name(&service.pool, service.forwarding);
-        let read_back = observed.datapath.read_back.as_deref();
-        let programmed = read_back.is_some_and(|r| r.services.get(id) == Some(&pool_name));
-        let attempted = observed.datapath.attempted.as_deref();
+        let (Some(pool), Some(spec)) = (pools.get(&service.pool), specs.get(&pool_name)) else { continue };
         let wanted = service_spec(name, service);
-        let on_its_way = attempted.is_none_or(|a| a.services.get(id) != Some(&wanted));
+        let new_entry = attempted.is_none_or(|a| a.services.get(id) != Some(&wanted));
+        let new_ring = new_entry || attempted.is_none_or(|a| a.pools.get(&pool_name) != Some(spec));
+        // While a change is on its way, a VIP that is announced keeps its place (see the top of the file).
+        let carried = read_back.is_some() && observed.announced.contains(&id.vip);
         let members = read_back.and_then(|r| r.members.get(&pool_name));
-        let has_slots = |backend| on_its_way || members.is_some_and(|m| m.contains(&::datapath::BackendId(backend)));
-        let usable = usable(pool, service.forwarding, has_slots);
-        // While a change is on its way, one that is announced keeps its place (see the top of the file).
-        let carried = on_its_way && observed.announced.contains(&id.vip);
-        let healthy = (programmed || carried) && usable >= pool.min_healthy;
-        let plan = ServicePlan {
-            id: *id,
-            pool: pool_name,
-            usable,
-            min_healthy: pool.min_healthy,
-            programmed,
-            healthy,
+        let has_slots = |backend| {
+            carried && new_ring || members.is_some_and(|m| m.contains(&BackendId(backend)))
         };
+        let usable = usable(pool, service.forwarding, has_slots);
+        let programmed = read_back.is_some_and(|r| r.services.get(id) == Some(&pool_name));
+        let healthy = (programmed || carried && new_entry) && usable >= pool.min_healthy;
+        let min_healthy = pool.min_healthy;
+        let plan = ServicePlan { id: *id, pool: pool_name, usable, min_healthy, programmed, healthy };
         plans.insert((*name).clone(), plan);
     }
     plans
 }
 
-fn usable(pool: &PoolPlan, way: Forwarding, has_slots: impl Fn(std::net::IpAddr) -> bool) -> u32 {
+fn usable(pool: &PoolPlan, way: Forwarding, has_slots: impl Fn(IpAddr) -> bool) -> u32 {
     let backends = pool.ways.get(&way).into_iter().flatten();
     let usable = backends.filter(|(address, b)| b.usable.is_ok() && has_slots(**address)).count();
     u32::try_from(usable).unwrap_or(u32::MAX)
@@ -218,9 +218,9 @@ fn enough(vip: &Vip, services: &[(&Name, &ServicePlan)]) -> Result<(), Reason> {
 /// Services that linger serve only while their VIP is not announced: then its removal caused the withdraw, or there is
 /// nobody left to ask for it.
 pub(super) fn still_serves(
-    id: &::datapath::ServiceId,
+    id: &ServiceId,
     service: &WorkService<'_>,
-    announced: &BTreeSet<std::net::IpAddr>,
+    announced: &BTreeSet<IpAddr>,
 ) -> bool {
     debug_assert_eq!(service_id(id.vip, service.service), *id);
     !service.lingers || !announced.contains(&id.vip)

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bgpd::{Community, LargeCommunity, PeerConfig, RouteAttributes, Timers, Wanted, WantedRoute};
+use bgpd::config::WantedRoute;
+use bgpd::{Community, LargeCommunity, PeerConfig, RouteAttributes, Timers, Wanted};
 use model::{AnnouncePolicy, Desired, Labels, Name, Peer};
 
 use super::announce::matches;

@@ -34,9 +34,21 @@ pub(super) fn undefined(policy: UndefinedPolicy) -> Undefined {
     }
 }
 
+/// Every pool in every way that a service uses it.
+pub(super) fn pools(work: &Work<'_>, judged: &BTreeMap<Name, PoolPlan>) -> BTreeMap<PoolName, PoolSpec> {
+    let mut specs = BTreeMap::new();
+    for service in work.services.values() {
+        let (name, way) = (&service.service.pool, service.service.forwarding);
+        if let (Some(pool), Some(plan)) = (work.pools.get(name), judged.get(name)) {
+            specs.entry(pool_name(name, way)).or_insert_with(|| pool_spec(pool, plan, way));
+        }
+    }
+    specs
+}
+
 pub(super) fn wanted(
     work: &Work<'_>,
-    pools: &BTreeMap<Name, PoolPlan>,
+    pools: &BTreeMap<PoolName, PoolSpec>,
     facts: &Facts,
     announced: &BTreeSet<IpAddr>,
 ) -> Wanted {
@@ -49,18 +61,10 @@ pub(super) fn wanted(
     };
     let Some(seed) = facts.seed else { return wanted };
     wanted.seed = seed;
-    for (id, service) in &work.services {
-        if !still_serves(id, service, announced) {
-            continue;
-        }
-        let way = service.service.forwarding;
-        let (Some(pool), Some(plan)) =
-            (work.pools.get(&service.service.pool), pools.get(&service.service.pool))
-        else {
-            continue;
-        };
+    for (id, service) in work.services.iter().filter(|(id, s)| still_serves(id, s, announced)) {
         let spec = service_spec(service.name, service.service);
-        wanted.pools.entry(spec.pool.clone()).or_insert_with(|| pool_spec(pool, plan, way));
+        let Some(pool) = pools.get(&spec.pool) else { continue };
+        wanted.pools.entry(spec.pool.clone()).or_insert_with(|| pool.clone());
         wanted.services.insert(*id, spec);
     }
     wanted

