@@ -24,6 +24,7 @@ use model::{Desired, Forwarding, Labels, Name};
 pub use announce::Reason;
 pub use backends::{BackendPlan, NotUsable, target};
 pub use datapath::pool_name;
+pub use routes::endpoint_route_key;
 
 use crate::config::Config;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use model::{AdminState, EndpointRoute, HostAddress};
+use model::{AdminState, Desired, EndpointRoute, HostAddress, Name};
 use routemgr::{NextHop, Route, RouteKey, RouteKind, Wanted};
 
 use super::Facts;
@@ -16,8 +16,13 @@ pub(super) fn blackhole(vip: IpAddr, facts: &Facts) -> RouteKey {
     RouteKey { prefix: IpNet::from(vip), table: facts.table, metric: facts.metric }
 }
 
-/// Key of an endpoint route.
-pub(crate) fn key(route: &EndpointRoute) -> RouteKey {
+/// Key of a desired endpoint route, and whether it is one of this node.
+pub fn endpoint_route_key(name: &Name, desired: &Desired, facts: &Facts) -> Option<(RouteKey, bool)> {
+    let route = desired.routes.get(name)?;
+    Some((key(route), matches(&route.node_selector, &facts.labels)))
+}
+
+fn key(route: &EndpointRoute) -> RouteKey {
     RouteKey { prefix: route.prefix, table: route.table, metric: route.metric }
 }
 
