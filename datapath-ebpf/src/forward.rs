@@ -8,7 +8,7 @@ use datapath_common::outer;
 use datapath_common::wire::{ETH_LEN, ETHERTYPE_IPV4, ETHERTYPE_IPV6, IPV4_DF, proto};
 
 use crate::frame::Frame;
-use crate::link::Macs;
+use crate::link::{Macs, send_back};
 use crate::maps::{BACKENDS, EGRESS, RINGS};
 use crate::stats::count_traffic;
 use crate::verdict::{Done, Exit};
@@ -56,7 +56,7 @@ pub(crate) trait Family {
     fn hop(frame: &Frame, l3: usize) -> Result<u8, DropReason>;
 
     /// Answers a packet that does not fit, or says why not.
-    fn too_big(frame: &mut Frame, node: &Node, packet: &Packet, narrow: &Narrow) -> Result<Done, Exit>;
+    fn too_big(frame: &mut Frame, node: &Node, packet: &Packet, narrow: &Narrow) -> Result<(), DropReason>;
 }
 
 /// Sends the packet to the backend that its hash chooses.
@@ -70,7 +70,10 @@ pub(crate) fn forward<F: Family>(
     let vip = service.vip_index;
     let (index, backend) = choose(service, packet.slot_hash).map_err(|reason| Exit::Drop(reason, vip))?;
     if packet.total > backend.mtu {
-        return F::too_big(frame, node, packet, &Narrow { mtu: backend.mtu, vip });
+        return match F::too_big(frame, node, packet, &Narrow { mtu: backend.mtu, vip }) {
+            Ok(()) => Ok(Done::TooBigSent(send_back(frame, node.iface), vip)),
+            Err(reason) => Err(Exit::Drop(reason, vip)),
+        };
     }
     let tos = F::hop(frame, packet.l3).map_err(|reason| Exit::Drop(reason, vip))?;
     let written = match backend.kind {
@@ -203,7 +206,7 @@ impl Family for V4 {
     }
 
     #[inline(always)]
-    fn too_big(frame: &mut Frame, node: &Node, packet: &Packet, narrow: &Narrow) -> Result<Done, Exit> {
+    fn too_big(frame: &mut Frame, node: &Node, packet: &Packet, narrow: &Narrow) -> Result<(), DropReason> {
         crate::too_big::answer4(frame, node, packet, narrow)
     }
 }
@@ -218,7 +221,7 @@ impl Family for V6 {
     }
 
     #[inline(always)]
-    fn too_big(frame: &mut Frame, node: &Node, packet: &Packet, narrow: &Narrow) -> Result<Done, Exit> {
+    fn too_big(frame: &mut Frame, node: &Node, packet: &Packet, narrow: &Narrow) -> Result<(), DropReason> {
         crate::too_big::answer6(frame, node, packet, narrow)
     }
 }

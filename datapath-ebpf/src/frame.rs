@@ -4,6 +4,7 @@
 //! borrows the frame, so that none survives a move of the frame's head or tail (the kernel's verifier would refuse
 //! such a use; here it does not compile).
 
+use core::arch::asm;
 use core::marker::PhantomData;
 
 use aya_ebpf::bindings::xdp_md;
@@ -50,7 +51,7 @@ impl Frame {
     /// `N` bytes from `offset` on, if the frame has them. `offset` must be small: the verifier follows it to 64 KiB.
     #[inline(always)]
     pub(crate) fn window<const N: usize>(&self, offset: usize) -> Option<Window<'_, N>> {
-        let start = self.data() + offset;
+        let start = advance(self.data(), offset);
         if start + N > self.data_end() {
             return None;
         }
@@ -70,6 +71,19 @@ impl Frame {
         // SAFETY: as in `move_head`.
         if unsafe { bpf_xdp_adjust_tail(self.ctx, delta) } == 0 { Ok(()) } else { Err(Refused) }
     }
+}
+
+/// `base + offset`, as an address that the compiler cannot compute a second time: the verifier knows the checked range
+/// of one register, not that another sum of the same terms is the same address.
+#[inline(always)]
+fn advance(base: usize, offset: usize) -> usize {
+    let mut address = base;
+    // SAFETY: one addition.
+    unsafe {
+        asm!("{address} += {offset}", address = inout(reg) address, offset = in(reg) offset,
+            options(pure, nomem, nostack))
+    };
+    address
 }
 
 /// `N` bytes of a frame that are known to be there.

@@ -11,7 +11,7 @@ use crate::forward::Node;
 use crate::frame::Frame;
 use crate::ipv6::{self, Addr, Flow};
 use crate::link::{Macs, send_back};
-use crate::verdict::{Done, Exit};
+use crate::verdict::{Done, Exit, Heard};
 
 /// Where an ICMPv6 message lies, and the header fields that are needed with it.
 pub(crate) struct Message {
@@ -23,36 +23,17 @@ pub(crate) struct Message {
     pub(crate) dst: Addr,
 }
 
-/// What an ICMP message to a VIP amounts to.
-pub(crate) enum Heard {
-    /// An error about a packet of this flow: to be forwarded like the flow's own packets.
-    Error(Flow),
-    /// It was answered.
-    Answered(Done),
-}
-
+/// Reads a message; for all that cannot be steered, why it is dropped if it was for a VIP.
 #[inline(always)]
-pub(crate) fn handle(frame: &Frame, node: &Node, message: Message) -> Result<Heard, Exit> {
-    let vip = ipv6::vip(message.dst).ok_or(Exit::Pass)?;
-    let malformed = Exit::Drop(DropReason::Malformed, vip.index);
-    let icmp = frame.window::<ICMP_LEN>(message.l4).ok_or(malformed)?;
+pub(crate) fn read(frame: &Frame, message: &Message) -> Result<Heard<Flow>, DropReason> {
+    let icmp = frame.window::<ICMP_LEN>(message.l4).ok_or(DropReason::Malformed)?;
     if message.payload < ICMP_LEN {
-        return Err(malformed);
+        return Err(DropReason::Malformed);
     }
-    let kind = icmp.u8::<0>();
-    if kind == icmp6::ECHO {
-        if vip.flags & vip_flag::ECHO == 0 {
-            return Err(Exit::Drop(DropReason::EchoOff, vip.index));
-        }
-        return echo(frame, node, &message, vip.index).map(Heard::Answered);
-    }
-    if !icmp6::is_error(kind) {
-        return Err(ipv6::unwanted(vip, DropReason::IcmpUnhandled));
-    }
-    match quoted(frame, &message) {
-        Ok(flow) => Ok(Heard::Error(flow)),
-        Err(DropReason::IcmpNoService) => Err(ipv6::unwanted(vip, DropReason::IcmpNoService)),
-        Err(reason) => Err(Exit::Drop(reason, vip.index)),
+    match icmp.u8::<0>() {
+        icmp6::ECHO => Ok(Heard::Echo),
+        kind if icmp6::is_error(kind) => quoted(frame, message).map(Heard::Error),
+        _ => Err(DropReason::IcmpUnhandled),
     }
 }
 
@@ -92,8 +73,12 @@ fn quoted(frame: &Frame, message: &Message) -> Result<Flow, DropReason> {
 
 /// Turns a request into its reply, as for IPv4.
 #[inline(always)]
-fn echo(frame: &Frame, node: &Node, message: &Message, vip: u32) -> Result<Done, Exit> {
-    let internal = Exit::Drop(DropReason::Internal, vip);
+pub(crate) fn echo(frame: &Frame, node: &Node, message: &Message) -> Result<Done, Exit> {
+    let vip = ipv6::vip(message.dst).ok_or(Exit::Pass)?;
+    if vip.flags & vip_flag::ECHO == 0 {
+        return Err(Exit::Drop(DropReason::EchoOff, vip.index));
+    }
+    let internal = Exit::Drop(DropReason::Internal, vip.index);
     let eth = frame.window::<ETH_LEN>(0).ok_or(internal)?;
     let ip = frame.window::<IPV6_LEN>(message.l3).ok_or(internal)?;
     let icmp = frame.window::<ICMP_LEN>(message.l4).ok_or(internal)?;
@@ -105,5 +90,5 @@ fn echo(frame: &Frame, node: &Node, message: &Message, vip: u32) -> Result<Done,
     icmp.put::<u8, 0>(icmp6::ECHO_REPLY);
     // The pseudo-header's sum is the same in both directions.
     icmp.put_be16::<2>(checksum::replace(icmp.be16::<2>(), word, icmp.be16::<0>()));
-    Ok(Done::EchoReplied(send_back(frame, node.iface), vip))
+    Ok(Done::EchoReplied(send_back(frame, node.iface), vip.index))
 }

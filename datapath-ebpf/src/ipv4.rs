@@ -7,10 +7,10 @@ use datapath_common::hash::{self, Ports};
 use datapath_common::wire::{IPV4_DF, IPV4_FRAGMENT, IPV4_LEN, TCP_LEN, UDP_LEN, proto};
 
 use crate::forward::{Node, Packet, V4, forward};
-use crate::frame::Frame;
-use crate::icmp4::{self, Heard};
+use crate::frame::{Frame, Window};
+use crate::icmp4;
 use crate::maps::{SERVICES4, VIPS4};
-use crate::verdict::{Done, Exit};
+use crate::verdict::{Done, Exit, Heard, refused};
 
 /// The flow of a packet in the direction from client to VIP. Addresses and ports in memory order.
 #[derive(Clone, Copy)]
@@ -22,67 +22,86 @@ pub(crate) struct Flow {
     pub(crate) proto: u8,
 }
 
-#[inline(always)]
-pub(crate) fn handle(frame: &mut Frame, node: &Node, l3: usize) -> Result<Done, Exit> {
-    let ip = frame.window::<IPV4_LEN>(l3).ok_or(Exit::Pass)?;
-    let (first, total, fragment, proto) = (ip.u8::<0>(), ip.be16::<2>(), ip.be16::<6>(), ip.u8::<9>());
-    let (src, dst) = (ip.get::<u32, 12>(), ip.get::<u32, 16>());
-    let header = usize::from(first & 0x0f) * 4;
-    let end = usize::from(total);
-    if first >> 4 != 4 || header < IPV4_LEN || end < header || l3 + end > frame.len() {
-        return Err(refuse(dst, DropReason::Malformed));
-    }
-    if fragment & IPV4_FRAGMENT != 0 {
-        return Err(refuse(dst, DropReason::Fragment));
-    }
-    let (l4, payload) = (l3 + header, end - header);
-    let ends = Ends { l4, payload, src, dst, proto: proto };
-    let (flow, is_error) = match proto {
-        proto::TCP => (ends.flow(frame, TCP_LEN)?, false),
-        proto::UDP => (ends.flow(frame, UDP_LEN)?, false),
-        proto::ICMP => match icmp4::handle(frame, node, icmp4::Message { l3, l4, payload, src, dst })? {
-            Heard::Error(flow) => (flow, true),
-            Heard::Answered(done) => return Ok(done),
-        },
-        _ => return Err(undefined(dst)),
-    };
-    let service = match find(&flow) {
-        Some(service) => service,
-        None if is_error => any_port(&flow, DropReason::IcmpNoService)?,
-        None => any_port(&flow, DropReason::Undefined)?,
-    };
-    let dont_fragment = fragment & IPV4_DF != 0;
-    let (hash, slot_hash) = hashes(node, service, &flow);
-    let packet = Packet { l3, total, is_error, dont_fragment, hash, slot_hash };
-    forward::<V4>(frame, node, service, &packet)
-}
-
-/// A packet of a protocol with ports.
-struct Ends {
+/// Where a packet lies in the frame, and its header fields. Addresses in memory order.
+struct Header {
     l4: usize,
-    /// Length of the transport header and what follows.
+    /// Length of what follows the IP header.
     payload: usize,
+    total: u16,
     src: u32,
     dst: u32,
     proto: u8,
+    dont_fragment: bool,
 }
 
-impl Ends {
-    /// Its flow, if the packet has at least the `header` bytes of its protocol.
-    #[inline(always)]
-    fn flow(&self, frame: &Frame, header: usize) -> Result<Flow, Exit> {
-        let ports = frame.window::<UDP_LEN>(self.l4).filter(|_| self.payload >= header);
-        let Some(ports) = ports else {
-            return Err(refuse(self.dst, DropReason::Malformed));
-        };
-        Ok(Flow {
-            client: self.src,
-            vip: self.dst,
-            client_port: ports.get::<u16, 0>(),
-            vip_port: ports.get::<u16, 2>(),
-            proto: self.proto,
-        })
+#[inline(always)]
+pub(crate) fn handle(frame: &mut Frame, node: &Node, l3: usize) -> Result<Done, Exit> {
+    let ip = frame.window::<IPV4_LEN>(l3).ok_or(Exit::Pass)?;
+    let dst = ip.get::<u32, 16>();
+    let header = match header(ip, l3, frame.len()) {
+        Ok(header) => header,
+        Err(reason) => return Err(dismiss(dst, reason)),
+    };
+    let Header { l4, payload, src, .. } = header;
+    let message = icmp4::Message { l3, l4, payload, src, dst };
+    let read = match header.proto {
+        proto::TCP => flow(frame, &header, TCP_LEN).map(Heard::Flow),
+        proto::UDP => flow(frame, &header, UDP_LEN).map(Heard::Flow),
+        proto::ICMP => icmp4::read(frame, &message),
+        _ => Err(DropReason::Undefined),
+    };
+    let (flow, is_error) = match read {
+        Ok(Heard::Flow(flow)) => (flow, false),
+        Ok(Heard::Error(flow)) => (flow, true),
+        Ok(Heard::Echo) => return icmp4::echo(frame, node, &message),
+        Err(reason) => return Err(dismiss(dst, reason)),
+    };
+    let service = match find(&flow) {
+        Some(service) => service,
+        None => any_port(&flow, is_error)?,
+    };
+    let (hash, slot_hash) = hashes(node, service, &flow);
+    let dont_fragment = header.dont_fragment;
+    let packet = Packet { l3, total: header.total, is_error, dont_fragment, hash, slot_hash };
+    forward::<V4>(frame, node, service, &packet)
+}
+
+#[inline(always)]
+fn header(ip: Window<'_, IPV4_LEN>, l3: usize, frame_len: usize) -> Result<Header, DropReason> {
+    let (first, total, fragment) = (ip.u8::<0>(), ip.be16::<2>(), ip.be16::<6>());
+    let length = usize::from(first & 0x0f) * 4;
+    let end = usize::from(total);
+    if first >> 4 != 4 || length < IPV4_LEN || end < length || l3 + end > frame_len {
+        return Err(DropReason::Malformed);
     }
+    if fragment & IPV4_FRAGMENT != 0 {
+        return Err(DropReason::Fragment);
+    }
+    Ok(Header {
+        l4: l3 + length,
+        payload: end - length,
+        total,
+        src: ip.get::<u32, 12>(),
+        dst: ip.get::<u32, 16>(),
+        proto: ip.u8::<9>(),
+        dont_fragment: fragment & IPV4_DF != 0,
+    })
+}
+
+/// The flow of a packet that has at least the `length` bytes of its protocol's header.
+#[inline(always)]
+fn flow(frame: &Frame, header: &Header, length: usize) -> Result<Flow, DropReason> {
+    let ports = frame.window::<UDP_LEN>(header.l4).ok_or(DropReason::Malformed)?;
+    if header.payload < length {
+        return Err(DropReason::Malformed);
+    }
+    Ok(Flow {
+        client: header.src,
+        vip: header.dst,
+        client_port: ports.get::<u16, 0>(),
+        vip_port: ports.get::<u16, 2>(),
+        proto: header.proto,
+    })
 }
 
 /// Hash of the flow, and the one that chooses the ring slot.
@@ -101,30 +120,26 @@ fn hashes(node: &Node, service: &Service, flow: &Flow) -> (u64, u64) {
 /// The service of exactly this address, port and protocol.
 #[inline(always)]
 fn find(flow: &Flow) -> Option<&'static Service> {
-    lookup(ServiceKey4 {
-        addr: flow.vip.to_ne_bytes(),
-        port: flow.vip_port.to_ne_bytes(),
-        proto: flow.proto,
-        pad: 0,
-    })
+    lookup(flow, flow.vip_port)
 }
 
-/// The any-port service of the VIP, when no exact one was found; else what the VIP's policy says, for `reason`.
+/// The any-port service of the VIP, when no exact one was found.
 #[inline(always)]
-fn any_port(flow: &Flow, reason: DropReason) -> Result<&'static Service, Exit> {
+fn any_port(flow: &Flow, is_error: bool) -> Result<&'static Service, Exit> {
     let vip = vip(flow.vip).ok_or(Exit::Pass)?;
     let flag = if flow.proto == proto::TCP { vip_flag::ANY_PORT_TCP } else { vip_flag::ANY_PORT_UDP };
-    if vip.flags & flag != 0 {
-        let key = ServiceKey4 { addr: flow.vip.to_ne_bytes(), port: [0, 0], proto: flow.proto, pad: 0 };
-        if let Some(service) = lookup(key) {
-            return Ok(service);
-        }
+    if vip.flags & flag != 0
+        && let Some(service) = lookup(flow, 0)
+    {
+        return Ok(service);
     }
-    Err(unwanted(vip, reason))
+    Err(refused(vip, if is_error { DropReason::IcmpNoService } else { DropReason::Undefined }))
 }
 
 #[inline(always)]
-fn lookup(key: ServiceKey4) -> Option<&'static Service> {
+fn lookup(flow: &Flow, port: u16) -> Option<&'static Service> {
+    let key =
+        ServiceKey4 { addr: flow.vip.to_ne_bytes(), port: port.to_ne_bytes(), proto: flow.proto, pad: 0 };
     // SAFETY: only the host replaces entries, and as a whole; a value that is recycled while it is read names another
     // valid service for one packet.
     unsafe { SERVICES4.get(key) }
@@ -136,32 +151,11 @@ pub(crate) fn vip(addr: u32) -> Option<&'static Vip> {
     unsafe { VIPS4.get(addr.to_ne_bytes()) }
 }
 
-/// Traffic to a VIP that nothing is defined for: its policy.
+/// What becomes of a packet that cannot be forwarded.
 #[inline(always)]
-pub(crate) fn unwanted(vip: &Vip, reason: DropReason) -> Exit {
-    if vip.flags & vip_flag::PASS_UNDEFINED != 0 {
-        Exit::PassUndefined(vip.index)
-    } else {
-        Exit::Drop(reason, vip.index)
-    }
-}
-
-/// A packet of another protocol.
-#[cold]
-#[inline(never)]
-fn undefined(dst: u32) -> Exit {
+fn dismiss(dst: u32, reason: DropReason) -> Exit {
     match vip(dst) {
-        Some(vip) => unwanted(vip, DropReason::Undefined),
-        None => Exit::Pass,
-    }
-}
-
-/// A packet that cannot be forwarded: dropped when it is for a VIP, else the kernel's.
-#[cold]
-#[inline(never)]
-fn refuse(dst: u32, reason: DropReason) -> Exit {
-    match vip(dst) {
-        Some(vip) => Exit::Drop(reason, vip.index),
+        Some(vip) => refused(vip, reason),
         None => Exit::Pass,
     }
 }

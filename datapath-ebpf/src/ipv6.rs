@@ -7,10 +7,10 @@ use datapath_common::wire::{IPV6_FRAGMENT, IPV6_LEN, TCP_LEN, UDP_LEN, proto};
 
 use crate::extension::upper_layer;
 use crate::forward::{Node, Packet, V6, forward};
-use crate::frame::Frame;
-use crate::icmp6::{self, Heard};
+use crate::frame::{Frame, Window};
+use crate::icmp6;
 use crate::maps::{SERVICES6, VIPS6};
-use crate::verdict::{Done, Exit};
+use crate::verdict::{Done, Exit, Heard, refused};
 
 /// An address as two halves in memory order.
 pub(crate) type Addr = [u64; 2];
@@ -25,72 +25,86 @@ pub(crate) struct Flow {
     pub(crate) proto: u8,
 }
 
-#[inline(always)]
-pub(crate) fn handle(frame: &mut Frame, node: &Node, l3: usize) -> Result<Done, Exit> {
-    let ip = frame.window::<IPV6_LEN>(l3).ok_or(Exit::Pass)?;
-    let (first, length, next) = (ip.u8::<0>(), ip.be16::<4>(), ip.u8::<6>());
-    let (src, dst) = (ip.addr6::<8, 16>(), ip.addr6::<24, 32>());
-    let end = l3 + IPV6_LEN + usize::from(length);
-    // The total must fit the 16 bits that the outer header and the records count in.
-    let Some(total) = length.checked_add(IPV6_LEN as u16) else {
-        return Err(refuse(dst, DropReason::Malformed));
-    };
-    if first >> 4 != 6 || end > frame.len() {
-        return Err(refuse(dst, DropReason::Malformed));
-    }
-    let upper = match upper_layer(frame, next, l3 + IPV6_LEN, IPV6_FRAGMENT) {
-        Ok(upper) if upper.offset <= end => upper,
-        Ok(_) => return Err(refuse(dst, DropReason::Malformed)),
-        Err(reason) => return Err(refuse(dst, reason)),
-    };
-    let (l4, payload) = (upper.offset, end - upper.offset);
-    let ends = Ends { l4, payload, src, dst, proto: upper.proto };
-    let (flow, is_error) = match upper.proto {
-        proto::TCP => (ends.flow(frame, TCP_LEN)?, false),
-        proto::UDP => (ends.flow(frame, UDP_LEN)?, false),
-        proto::ICMPV6 => match icmp6::handle(frame, node, icmp6::Message { l3, l4, payload, src, dst })? {
-            Heard::Error(flow) => (flow, true),
-            Heard::Answered(done) => return Ok(done),
-        },
-        _ => return Err(undefined(dst)),
-    };
-    let service = match find(&flow) {
-        Some(service) => service,
-        None if is_error => any_port(&flow, DropReason::IcmpNoService)?,
-        None => any_port(&flow, DropReason::Undefined)?,
-    };
-    let dont_fragment = true;
-    let (hash, slot_hash) = hashes(node, service, &flow);
-    let packet = Packet { l3, total, is_error, dont_fragment, hash, slot_hash };
-    forward::<V6>(frame, node, service, &packet)
-}
-
-/// A packet of a protocol with ports.
-struct Ends {
+/// Where a packet lies in the frame, and its header fields.
+struct Header {
     l4: usize,
-    /// Length of the transport header and what follows.
+    /// Length of the upper-layer header and what follows.
     payload: usize,
+    total: u16,
     src: Addr,
     dst: Addr,
     proto: u8,
 }
 
-impl Ends {
-    /// Its flow, if the packet has at least the `header` bytes of its protocol.
-    #[inline(always)]
-    fn flow(&self, frame: &Frame, header: usize) -> Result<Flow, Exit> {
-        let ports = frame.window::<UDP_LEN>(self.l4).filter(|_| self.payload >= header);
-        let Some(ports) = ports else {
-            return Err(refuse(self.dst, DropReason::Malformed));
-        };
-        Ok(Flow {
-            client: self.src,
-            vip: self.dst,
-            client_port: ports.get::<u16, 0>(),
-            vip_port: ports.get::<u16, 2>(),
-            proto: self.proto,
-        })
+#[inline(always)]
+pub(crate) fn handle(frame: &mut Frame, node: &Node, l3: usize) -> Result<Done, Exit> {
+    let ip = frame.window::<IPV6_LEN>(l3).ok_or(Exit::Pass)?;
+    let dst = ip.addr6::<24, 32>();
+    let header = match header(frame, ip, l3) {
+        Ok(header) => header,
+        Err(reason) => return Err(dismiss(dst, reason)),
+    };
+    let Header { l4, payload, src, .. } = header;
+    let message = icmp6::Message { l3, l4, payload, src, dst };
+    let read = match header.proto {
+        proto::TCP => flow(frame, &header, TCP_LEN).map(Heard::Flow),
+        proto::UDP => flow(frame, &header, UDP_LEN).map(Heard::Flow),
+        proto::ICMPV6 => icmp6::read(frame, &message),
+        _ => Err(DropReason::Undefined),
+    };
+    let (flow, is_error) = match read {
+        Ok(Heard::Flow(flow)) => (flow, false),
+        Ok(Heard::Error(flow)) => (flow, true),
+        Ok(Heard::Echo) => return icmp6::echo(frame, node, &message),
+        Err(reason) => return Err(dismiss(dst, reason)),
+    };
+    let service = match find(&flow) {
+        Some(service) => service,
+        None => any_port(&flow, is_error)?,
+    };
+    let (hash, slot_hash) = hashes(node, service, &flow);
+    let dont_fragment = true;
+    let packet = Packet { l3, total: header.total, is_error, dont_fragment, hash, slot_hash };
+    forward::<V6>(frame, node, service, &packet)
+}
+
+#[inline(always)]
+fn header(frame: &Frame, ip: Window<'_, IPV6_LEN>, l3: usize) -> Result<Header, DropReason> {
+    let length = ip.be16::<4>();
+    let end = l3 + IPV6_LEN + usize::from(length);
+    // The total must fit the 16 bits that outer headers and records count in.
+    let total = length.checked_add(IPV6_LEN as u16).ok_or(DropReason::Malformed)?;
+    if ip.u8::<0>() >> 4 != 6 || end > frame.len() {
+        return Err(DropReason::Malformed);
     }
+    let upper = upper_layer(frame, ip.u8::<6>(), l3 + IPV6_LEN, IPV6_FRAGMENT)?;
+    if upper.offset > end {
+        return Err(DropReason::Malformed);
+    }
+    Ok(Header {
+        l4: upper.offset,
+        payload: end - upper.offset,
+        total,
+        src: ip.addr6::<8, 16>(),
+        dst: ip.addr6::<24, 32>(),
+        proto: upper.proto,
+    })
+}
+
+/// The flow of a packet that has at least the `length` bytes of its protocol's header.
+#[inline(always)]
+fn flow(frame: &Frame, header: &Header, length: usize) -> Result<Flow, DropReason> {
+    let ports = frame.window::<UDP_LEN>(header.l4).ok_or(DropReason::Malformed)?;
+    if header.payload < length {
+        return Err(DropReason::Malformed);
+    }
+    Ok(Flow {
+        client: header.src,
+        vip: header.dst,
+        client_port: ports.get::<u16, 0>(),
+        vip_port: ports.get::<u16, 2>(),
+        proto: header.proto,
+    })
 }
 
 /// Hash of the flow, and the one that chooses the ring slot.
@@ -112,9 +126,9 @@ fn find(flow: &Flow) -> Option<&'static Service> {
     lookup(flow, flow.vip_port)
 }
 
-/// The any-port service of the VIP, when no exact one was found; else what the VIP's policy says, for `reason`.
+/// The any-port service of the VIP, when no exact one was found.
 #[inline(always)]
-fn any_port(flow: &Flow, reason: DropReason) -> Result<&'static Service, Exit> {
+fn any_port(flow: &Flow, is_error: bool) -> Result<&'static Service, Exit> {
     let vip = vip(flow.vip).ok_or(Exit::Pass)?;
     let flag = if flow.proto == proto::TCP { vip_flag::ANY_PORT_TCP } else { vip_flag::ANY_PORT_UDP };
     if vip.flags & flag != 0
@@ -122,7 +136,7 @@ fn any_port(flow: &Flow, reason: DropReason) -> Result<&'static Service, Exit> {
     {
         return Ok(service);
     }
-    Err(unwanted(vip, reason))
+    Err(refused(vip, if is_error { DropReason::IcmpNoService } else { DropReason::Undefined }))
 }
 
 #[inline(always)]
@@ -146,28 +160,11 @@ fn bytes(addr: Addr) -> [u8; 16] {
     [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
 }
 
-/// Traffic to a VIP that nothing is defined for: its policy.
+/// What becomes of a packet that cannot be forwarded.
 #[inline(always)]
-pub(crate) fn unwanted(vip: &Vip, reason: DropReason) -> Exit {
-    crate::ipv4::unwanted(vip, reason)
-}
-
-/// A packet of another protocol.
-#[cold]
-#[inline(never)]
-fn undefined(dst: Addr) -> Exit {
+fn dismiss(dst: Addr, reason: DropReason) -> Exit {
     match vip(dst) {
-        Some(vip) => unwanted(vip, DropReason::Undefined),
-        None => Exit::Pass,
-    }
-}
-
-/// A packet that cannot be forwarded: dropped when it is for a VIP, else the kernel's.
-#[cold]
-#[inline(never)]
-fn refuse(dst: Addr, reason: DropReason) -> Exit {
-    match vip(dst) {
-        Some(vip) => Exit::Drop(reason, vip.index),
+        Some(vip) => refused(vip, reason),
         None => Exit::Pass,
     }
 }

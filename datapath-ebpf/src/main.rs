@@ -7,6 +7,8 @@
 //! Every function is inlined unless it is rare: the hot path has one hash lookup, no clock, no FIB and no tail call.
 #![no_std]
 #![no_main]
+// Stable enough: the BPF crate that this one stands on needs it too.
+#![feature(asm_experimental_arch)]
 
 mod decap;
 mod extension;
@@ -33,8 +35,8 @@ use datapath_common::wire::{ETHERTYPE_IPV4, ETHERTYPE_IPV6};
 
 use crate::forward::Node;
 use crate::frame::Frame;
-use crate::maps::{CONFIG, DECAP_STATS, IFACES};
-use crate::stats::{IfaceStats, count_vip};
+use crate::maps::{CONFIG, IFACES};
+use crate::stats::{IfaceStats, count_decap, count_vip, count_vip_drop};
 use crate::verdict::{Done, Exit};
 
 /// Slot of the ingress interface in IFACES and IFACE_STATS; set by the loader, once per interface.
@@ -66,7 +68,7 @@ fn vipcast_ingress(ctx: XdpContext) -> u32 {
             stats.count(IfaceCounter::TooBigSent);
             stats.count_drop(DropReason::TooBig);
             count_vip(vip, VIP_TOO_BIG_SENT);
-            count_vip(vip, DropReason::TooBig as usize);
+            count_vip_drop(vip, DropReason::TooBig);
             action
         }
         Err(Exit::Pass) => {
@@ -80,7 +82,7 @@ fn vipcast_ingress(ctx: XdpContext) -> u32 {
         }
         Err(Exit::Drop(reason, vip)) => {
             stats.count_drop(reason);
-            count_vip(vip, reason as usize);
+            count_vip_drop(vip, reason);
             XDP_DROP
         }
     }
@@ -110,13 +112,8 @@ fn vipcast_decap(ctx: XdpContext) -> u32 {
         Err(DecapCounter::Passed) => (DecapCounter::Passed, XDP_PASS),
         Err(dropped) => (dropped, XDP_DROP),
     };
-    if let Some(stats) = DECAP_STATS.get_ptr_mut(0) {
-        // SAFETY: this CPU's value, as long as the map lives; the array has a place for every counter.
-        unsafe {
-            (*stats)[DecapCounter::Received as usize] += 1;
-            *stats.cast::<u64>().add(counter as usize) += 1;
-        }
-    }
+    count_decap(DecapCounter::Received);
+    count_decap(counter);
     action
 }
 

@@ -1,9 +1,11 @@
 //! Counters. All are per-CPU, so a plain addition does: XDP programs are not preempted by each other on a CPU.
 
 use datapath_common::abi::Traffic;
-use datapath_common::counters::{DropReason, IFACE_COUNTERS, IfaceCounter};
+use datapath_common::counters::{
+    DECAP_COUNTERS, DecapCounter, DropReason, IFACE_COUNTERS, IfaceCounter, VIP_COUNTERS,
+};
 
-use crate::maps::{BACKEND_STATS, IFACE_STATS, SERVICE_STATS, VIP_STATS};
+use crate::maps::{BACKEND_STATS, DECAP_STATS, IFACE_STATS, SERVICE_STATS, VIP_STATS};
 
 /// This CPU's counters of the ingress interface.
 #[derive(Clone, Copy)]
@@ -22,7 +24,7 @@ impl IfaceStats {
 
     #[inline(always)]
     pub(crate) fn count_drop(self, reason: DropReason) {
-        self.add(IfaceCounter::FirstDrop as usize + reason as usize);
+        self.add(IfaceCounter::FirstDrop as usize + opaque(reason));
     }
 
     #[inline(always)]
@@ -34,13 +36,40 @@ impl IfaceStats {
     }
 }
 
+/// Adds one to a drop counter of a VIP.
+#[inline(always)]
+pub(crate) fn count_vip_drop(vip: u32, reason: DropReason) {
+    count_vip(vip, opaque(reason));
+}
+
 /// Adds one to counter `at` of a VIP.
 #[inline(always)]
 pub(crate) fn count_vip(vip: u32, at: usize) {
-    if let Some(stats) = VIP_STATS.get_ptr_mut(vip) {
-        // SAFETY: `at` is one of the constants of `datapath_common::counters` or a drop reason, all inside the value.
+    if at < VIP_COUNTERS
+        && let Some(stats) = VIP_STATS.get_ptr_mut(vip)
+    {
+        // SAFETY: in bounds; see `IfaceStats::add`.
         unsafe { *stats.cast::<u64>().add(at) += 1 };
     }
+}
+
+/// Adds one to a counter of the decapsulation program.
+#[inline(always)]
+pub(crate) fn count_decap(counter: DecapCounter) {
+    let at = core::hint::black_box(counter as usize);
+    if at < DECAP_COUNTERS
+        && let Some(stats) = DECAP_STATS.get_ptr_mut(0)
+    {
+        // SAFETY: in bounds; see `IfaceStats::add`.
+        unsafe { *stats.cast::<u64>().add(at) += 1 };
+    }
+}
+
+/// The number of a reason, without the compiler's knowledge of its range: it would drop the bounds check, and the
+/// verifier, which does not know the enum, would refuse the program.
+#[inline(always)]
+fn opaque(reason: DropReason) -> usize {
+    core::hint::black_box(reason as usize)
 }
 
 /// Counts a packet of `bytes` for a service and the backend that it goes to.

@@ -1,7 +1,18 @@
 //! How the ingress program is done with a frame: every way out has a name, and the entry point maps each to an XDP
 //! action and its counters.
 
+use datapath_common::abi::{Vip, vip_flag};
 use datapath_common::counters::DropReason;
+
+/// What a packet is to the program, once it was read.
+pub(crate) enum Heard<Flow> {
+    /// A packet of this flow.
+    Flow(Flow),
+    /// An ICMP error about a packet of this flow: forwarded like the flow's own packets.
+    Error(Flow),
+    /// An echo request.
+    Echo,
+}
 
 /// The frame leaves; the value is the XDP action that makes it.
 #[derive(Clone, Copy)]
@@ -25,4 +36,16 @@ pub(crate) enum Exit {
     PassUndefined(u32),
     /// Dropped; it was for the VIP with this index.
     Drop(DropReason, u32),
+}
+
+/// What becomes of a packet to a VIP that was not taken for `reason`: traffic that nothing is defined for is the
+/// kernel's when the VIP's policy says so.
+#[inline(always)]
+pub(crate) fn refused(vip: &Vip, reason: DropReason) -> Exit {
+    let undefined =
+        matches!(reason, DropReason::Undefined | DropReason::IcmpUnhandled | DropReason::IcmpNoService);
+    if undefined && vip.flags & vip_flag::PASS_UNDEFINED != 0 {
+        return Exit::PassUndefined(vip.index);
+    }
+    Exit::Drop(reason, vip.index)
 }
