@@ -8,6 +8,7 @@
 
 pub mod predict;
 pub mod ring;
+pub mod tables;
 pub mod wanted;
 
 pub use predict::{Flow, Model, Ring};

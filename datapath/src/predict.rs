@@ -37,38 +37,64 @@ impl Flow {
     }
 }
 
-/// A pool's ring together with who its positions are.
+/// A pool's ring together with what it was built from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ring {
+    seed: [u64; 2],
     bits: u8,
-    members: Vec<BackendId>,
+    members: Vec<(BackendId, u16)>,
     slots: Vec<u16>,
 }
 
 impl Ring {
     /// `members` as for [`ring::build`].
-    pub fn new(seed: [u64; 2], bits: u8, members: &[(BackendId, u16)]) -> Self {
-        Self { bits, members: members.iter().map(|m| m.0).collect(), slots: ring::build(seed, bits, members) }
+    pub fn new(seed: [u64; 2], bits: u8, members: Vec<(BackendId, u16)>) -> Self {
+        let slots = ring::build(seed, bits, &members);
+        Self { seed, bits, members, slots }
     }
 
     /// The ring that a node builds for this pool.
     pub fn of_pool(seed: [u64; 2], pool: &PoolSpec) -> Self {
-        Self::new(seed, pool.ring_bits, &pool.members())
+        Self::new(seed, pool.ring_bits, pool.members())
     }
 
-    pub fn members(&self) -> &[BackendId] {
+    /// Brings the rings of a wanted set up to date; builds only those whose input differs.
+    pub fn refresh(rings: &mut BTreeMap<PoolName, Self>, wanted: &Wanted) {
+        rings.retain(|name, _| wanted.pools.contains_key(name));
+        for (name, pool) in &wanted.pools {
+            let members = pool.members();
+            let built = |ring: &Self| {
+                ring.seed == wanted.seed && ring.bits == pool.ring_bits && ring.members == members
+            };
+            if !rings.get(name).is_some_and(built) {
+                rings.insert(name.clone(), Self::new(wanted.seed, pool.ring_bits, members));
+            }
+        }
+    }
+
+    pub fn bits(&self) -> u8 {
+        self.bits
+    }
+
+    /// Who has slots, sorted, with weights.
+    pub fn members(&self) -> &[(BackendId, u16)] {
         &self.members
+    }
+
+    /// Position in [`Self::members`] of each slot's backend; nothing when there are no members.
+    pub fn positions(&self) -> &[u16] {
+        &self.slots
     }
 
     /// Backend of each slot; nothing when the ring has no members.
     pub fn slots(&self) -> impl Iterator<Item = BackendId> + '_ {
-        self.slots.iter().map(|&position| self.members[usize::from(position)])
+        self.slots.iter().map(|&position| self.members[usize::from(position)].0)
     }
 
     /// The backend that a flow with this hash goes to; `None` when the ring has no members.
     pub fn choose(&self, hash: u64) -> Option<BackendId> {
         let position = self.slots.get(hash::slot(hash, self.bits) as usize)?;
-        Some(self.members[usize::from(*position)])
+        Some(self.members[usize::from(*position)].0)
     }
 
     /// As [`crate::ReadBack::ring_digests`] has it when the maps hold this ring.
@@ -82,13 +108,14 @@ impl Ring {
 #[derive(Debug, Clone)]
 pub struct Model<'a> {
     wanted: &'a Wanted,
-    rings: BTreeMap<&'a PoolName, Ring>,
+    rings: BTreeMap<PoolName, Ring>,
 }
 
 impl<'a> Model<'a> {
     pub fn new(wanted: &'a Wanted) -> Self {
-        let rings = wanted.pools.iter().map(|(name, pool)| (name, Ring::of_pool(wanted.seed, pool)));
-        Self { wanted, rings: rings.collect() }
+        let mut rings = BTreeMap::new();
+        Ring::refresh(&mut rings, wanted);
+        Self { wanted, rings }
     }
 
     /// The backend that a flow goes to: by the service of its exact port, else by the VIP's any-port service of the
@@ -182,8 +209,8 @@ mod tests {
 
     #[test]
     fn an_empty_ring_has_a_digest_of_its_own() {
-        let empty = Ring::new([1, 2], 4, &[]);
-        let one = Ring::new([1, 2], 4, &[(BackendId([10, 0, 0, 1].into()), 1)]);
+        let empty = Ring::new([1, 2], 4, Vec::new());
+        let one = Ring::new([1, 2], 4, vec![(BackendId([10, 0, 0, 1].into()), 1)]);
         assert_eq!(empty.digest(), ring::digest(std::iter::repeat_n(None, 16)));
         assert_ne!(empty.digest(), one.digest());
     }
