@@ -2,6 +2,7 @@
 
 pub mod conditions;
 pub mod config;
+pub mod control;
 pub mod engine;
 pub mod mechanism;
 pub mod plan;

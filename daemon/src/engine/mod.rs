@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-pub use view::{View, ViewSource};
+pub use view::{Dated, View, ViewSource};
 
 use crate::mechanism::{Bgp, Datapath, Event, Health, Request, Routes};
 use crate::plan::{self, DatapathView, Facts, Intent, Lingering, Observed, Plan};

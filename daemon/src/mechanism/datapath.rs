@@ -19,6 +19,8 @@ pub enum Request {
     /// Read back without changing anything.
     Audit,
     Stats(oneshot::Sender<Result<Stats, String>>),
+    /// Maps and counters as they are now.
+    Inspect(oneshot::Sender<Result<(ReadBack, Stats), String>>),
 }
 
 #[derive(Debug)]
@@ -72,6 +74,11 @@ fn serve(options: &Options, inbox: &blocking::Receiver<Request>, events: &mpsc::
                 let _ = reply.send(datapath.stats().map_err(|e| e.to_string()));
                 continue;
             }
+            Request::Inspect(reply) => {
+                let stats = datapath.stats().map_err(|e| e.to_string());
+                let _ = reply.send(read_back(&datapath).and_then(|read_back| Ok((read_back, stats?))));
+                continue;
+            }
         };
         if events.blocking_send(event).is_err() {
             return;
@@ -115,6 +122,9 @@ fn refuse_until_retry(inbox: &blocking::Receiver<Request>, why: &str) -> Option<
     loop {
         match inbox.recv_timeout(retry.saturating_duration_since(std::time::Instant::now())) {
             Ok(Request::Stats(reply)) => {
+                let _ = reply.send(Err(why.to_owned()));
+            }
+            Ok(Request::Inspect(reply)) => {
                 let _ = reply.send(Err(why.to_owned()));
             }
             Ok(Request::Apply(_) | Request::Audit) => {}
