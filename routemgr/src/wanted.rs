@@ -95,7 +95,7 @@ pub enum ResolutionError {
     Pending,
     #[error("no route to {0}")]
     NoRoute(IpAddr),
-    #[error("the route to {address} is a {kind} route")]
+    #[error("the route to {address} is of type {kind}")]
     Unusable { address: IpAddr, kind: String },
     #[error("next hop {next_hop} on {device} does not answer ARP/ND")]
     NeighbourFailed { next_hop: IpAddr, device: String },
