@@ -37,10 +37,15 @@ fn removed(contents: &Contents, old: &Desired, new: &Desired, others_linger: boo
         desired.services.get(name).map(|s| (s.vip.clone(), s.protocol, s.port))
     };
     let kept: Vec<_> = new.services.keys().filter_map(|name| traffic(new, name)).collect();
-    let services: Vec<&Name> =
-        old.services.keys().filter(|name| traffic(old, name).is_some_and(|key| !kept.contains(&key))).collect();
+    let services: Vec<&Name> = old
+        .services
+        .keys()
+        .filter(|name| traffic(old, name).is_some_and(|key| !kept.contains(&key)))
+        .collect();
     let mut keys: Vec<(Kind, &str)> = Vec::new();
-    keys.extend(old.vips.keys().filter(|name| !new.vips.contains_key(*name)).map(|n| (Kind::Vip, n.as_str())));
+    keys.extend(
+        old.vips.keys().filter(|name| !new.vips.contains_key(*name)).map(|n| (Kind::Vip, n.as_str())),
+    );
     for service in services.iter().filter_map(|name| old.services.get(*name)) {
         keys.push((Kind::Vip, service.vip.as_str()));
         keys.push((Kind::Pool, service.pool.as_str()));
@@ -49,7 +54,9 @@ fn removed(contents: &Contents, old: &Desired, new: &Desired, others_linger: boo
     if !keys.is_empty() || others_linger {
         // The ways to lingering backends go with the last of them.
         let gone = old.routes.iter().filter(|(name, route)| {
-            new.routes.get(*name).is_none_or(|r| (r.prefix, r.table, r.metric) != (route.prefix, route.table, route.metric))
+            new.routes
+                .get(*name)
+                .is_none_or(|r| (r.prefix, r.table, r.metric) != (route.prefix, route.table, route.metric))
         });
         keys.extend(gone.map(|(name, _)| (Kind::EndpointRoute, name.as_str())));
     }

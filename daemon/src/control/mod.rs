@@ -93,7 +93,9 @@ impl Inner {
         let now = self.clock.now();
         let mut all = BTreeMap::new();
         for linger in contents.lingers.iter().filter(|l| l.until > now) {
-            for mut resource in resource::of_document(&linger.document).into_iter().filter(|r| r.kind() == kind) {
+            for mut resource in
+                resource::of_document(&linger.document).into_iter().filter(|r| r.kind() == kind)
+            {
                 resource::meta_mut(&mut resource).removal_at = Some(linger.until.into());
                 all.insert(resource.name().to_owned(), resource);
             }
@@ -128,7 +130,11 @@ impl Control for NodeControl {
         Box::pin(async move { Ok(self.inner.dressed(self.inner.present(kind).into_values()).await) })
     }
 
-    fn apply(&self, resource: Resource, validate_only: bool) -> BoxFuture<'_, Result<Resource, ControlError>> {
+    fn apply(
+        &self,
+        resource: Resource,
+        validate_only: bool,
+    ) -> BoxFuture<'_, Result<Resource, ControlError>> {
         Box::pin(async move {
             let stored = self.inner.apply(resource, validate_only).await?;
             let dressed = self.inner.dressed([stored]).await.pop();

@@ -107,7 +107,11 @@ fn state(identity: &Identity, read_back: &ReadBack, stats: &Stats) -> v1::Datapa
         bytes: traffic.bytes,
     });
     v1::DatapathState {
-        interfaces: identity.ingress.iter().map(|name| interface(name, Some(read_back), Some(stats))).collect(),
+        interfaces: identity
+            .ingress
+            .iter()
+            .map(|name| interface(name, Some(read_back), Some(stats)))
+            .collect(),
         vips: vips.collect(),
         services: services.collect(),
         pools: pools.collect(),

@@ -69,7 +69,9 @@ pub(super) fn dress(resource: Resource, view: &View, stats: &Stats, identity: &I
         None => conditions(dated),
     };
     match resource {
-        Resource::Vip(vip) => Resource::Vip(v1::Vip { status: Some(vip_status(&name, view, conditions)), ..vip }),
+        Resource::Vip(vip) => {
+            Resource::Vip(v1::Vip { status: Some(vip_status(&name, view, conditions)), ..vip })
+        }
         Resource::Pool(pool) => {
             let status = pool_status(&name, view, stats, identity, conditions);
             Resource::Pool(v1::Pool { status: Some(status), ..pool })
@@ -78,7 +80,9 @@ pub(super) fn dress(resource: Resource, view: &View, stats: &Stats, identity: &I
             let status = service_status(&name, view, stats, conditions);
             Resource::Service(v1::Service { status: Some(status), ..service })
         }
-        Resource::Peer(peer) => Resource::Peer(v1::Peer { status: Some(peer_status(&name, view, conditions)), ..peer }),
+        Resource::Peer(peer) => {
+            Resource::Peer(v1::Peer { status: Some(peer_status(&name, view, conditions)), ..peer })
+        }
         Resource::EndpointRoute(route) => {
             let installed = conditions.iter().any(|c| {
                 c.r#type == crate::conditions::PROGRAMMED && c.status() == v1::condition::Status::True
@@ -106,7 +110,12 @@ fn vip_status(name: &str, view: &View, conditions: Vec<v1::Condition>) -> v1::Vi
     }
 }
 
-fn service_status(name: &str, view: &View, stats: &Stats, conditions: Vec<v1::Condition>) -> v1::ServiceStatus {
+fn service_status(
+    name: &str,
+    view: &View,
+    stats: &Stats,
+    conditions: Vec<v1::Condition>,
+) -> v1::ServiceStatus {
     let Some((_, plan)) = by_name(&view.source.plan.services, name) else {
         return v1::ServiceStatus { conditions, ..v1::ServiceStatus::default() };
     };
@@ -216,4 +225,3 @@ fn peer_status(name: &str, view: &View, conditions: Vec<v1::Condition>) -> v1::P
         end_of_rib_sent: peer.end_of_rib_sent,
     }
 }
-

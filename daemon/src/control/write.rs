@@ -72,7 +72,8 @@ impl Inner {
         let _one = self.writing.lock().await;
         let contents = self.store.contents().borrow().clone();
         let (before, document) = (contents.document(), request.config.unwrap_or_default());
-        let applied = api::apply_document(&before, &document, request.prune).map_err(ControlError::Invalid)?;
+        let applied =
+            api::apply_document(&before, &document, request.prune).map_err(ControlError::Invalid)?;
         self.can_serve(&applied.desired)?;
         for resource in resource::of_document(&document) {
             check_etag(&contents, &resource::key(&resource), sent_etag(&resource))?;
@@ -84,7 +85,8 @@ impl Inner {
         };
         let put: Vec<_> =
             wanted.iter().filter(changed).map(|(_, r)| self.stamped(&contents, r.clone())).collect();
-        let delete: Vec<_> = contents.resources.keys().filter(|key| !wanted.contains_key(*key)).cloned().collect();
+        let delete: Vec<_> =
+            contents.resources.keys().filter(|key| !wanted.contains_key(*key)).cloned().collect();
         let mut response = v1::ApplyConfigResponse {
             revision: contents.revision,
             config_digest: digest(&applied.config),
@@ -139,7 +141,9 @@ impl Inner {
                 tracing::info!(rev = contents.revision, "configuration changed");
                 Ok(contents)
             }
-            Err(StoreError::ReadOnly { why, remedy }) => Err(ControlError::Precondition { subject: why, remedy }),
+            Err(StoreError::ReadOnly { why, remedy }) => {
+                Err(ControlError::Precondition { subject: why, remedy })
+            }
             Err(other) => Err(ControlError::Internal(other.to_string())),
         }
     }

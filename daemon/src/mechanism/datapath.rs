@@ -26,11 +26,18 @@ pub enum Request {
 #[derive(Debug)]
 pub enum Event {
     /// Once, before everything else that works.
-    Opened { found: Found, read_back: Result<ReadBack, String> },
+    Opened {
+        found: Found,
+        read_back: Result<ReadBack, String>,
+    },
     /// It cannot be opened; tried again.
     Unusable(String),
     /// `read_back` is what the maps hold now, also after an error.
-    Applied { wanted: Arc<Wanted>, outcome: Result<(), String>, read_back: Result<ReadBack, String> },
+    Applied {
+        wanted: Arc<Wanted>,
+        outcome: Result<(), String>,
+        read_back: Result<ReadBack, String>,
+    },
     Audited(Result<ReadBack, String>),
 }
 
@@ -41,11 +48,16 @@ pub struct DatapathThread {
 }
 
 impl DatapathThread {
-    /// The receiver hears [`Event::Opened`] or [`Event::Unusable`] first.
-    pub fn start(options: Options) -> std::io::Result<(Self, mpsc::Receiver<Event>)> {
+    /// The receiver hears [`Event::Opened`] or [`Event::Unusable`] first. Without `touch` nothing is opened at all and
+    /// requests are refused.
+    pub fn start(options: Options, touch: bool) -> std::io::Result<(Self, mpsc::Receiver<Event>)> {
         let (requests, inbox) = blocking::channel();
         let (events, outbox) = mpsc::channel(EVENTS);
-        std::thread::Builder::new().name("datapath".into()).spawn(move || serve(&options, &inbox, &events))?;
+        let thread = move || match touch {
+            true => serve(&options, &inbox, &events),
+            false => while refuse_until_retry(&inbox, "it is left untouched").is_some() {},
+        };
+        std::thread::Builder::new().name("datapath".into()).spawn(thread)?;
         Ok((Self { requests }, outbox))
     }
 }
