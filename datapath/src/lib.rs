@@ -8,8 +8,8 @@ pub mod ring;
 pub mod wanted;
 
 pub use wanted::{
-    Backend, BackendId, Egress, Forwarding, Ingress, PoolName, PoolSpec, Protocol, ServiceId, ServiceSpec, Undefined,
-    VipSpec, Wanted,
+    Backend, BackendId, Egress, Forwarding, Ingress, PoolName, PoolSpec, Protocol, ServiceId, ServiceSpec,
+    Undefined, VipSpec, Wanted,
 };
 
 pub mod decap;

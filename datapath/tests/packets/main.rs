@@ -1,0 +1,11 @@
+//! The loaded XDP programs, driven with real packet bytes through `BPF_PROG_TEST_RUN`: one file for each path of a
+//! packet. What leaves is compared byte for byte with packets that an independent builder made, and every checksum is
+//! summed from scratch. Needs root and the object that `cargo xtask ebpf` builds.
+#![allow(unreachable_pub)]
+
+mod decap;
+mod echo;
+mod forward;
+mod rig;
+mod scene;
+mod wire;
