@@ -48,7 +48,7 @@ fn both_families_answer_to_the_sender() {
 #[test]
 fn checksums_hold_for_every_sequence_number() {
     let rig = with_vips(vip_flag::ECHO);
-    for sequence in (0..=u16::MAX).step_by(5).chain(0..64).chain(0xff00..=0xffff) {
+    for sequence in (0..=u16::MAX).step_by(7).chain(0..64).chain(0xff00..=0xffff) {
         let (request, reply) = request4(&[], sequence);
         answer(&rig, &request, &reply, XDP_REDIRECT);
         let (request, reply) = request6(&[], sequence);

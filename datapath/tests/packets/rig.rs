@@ -78,7 +78,10 @@ impl Rig {
         {
             loader.map_max_entries(name, 64);
         }
-        loader.map_max_entries(map::BACKENDS, 256).map_max_entries(map::BACKEND_STATS, 256);
+        loader
+            .map_max_entries(map::RINGS, 4096)
+            .map_max_entries(map::BACKENDS, 256)
+            .map_max_entries(map::BACKEND_STATS, 256);
         let mut ebpf = loader
             .override_global(program::IFACE_SLOT, &IFACE_SLOT, true)
             .load(&object)
