@@ -107,3 +107,29 @@ fn dispatch(task: Task) -> Result<ExitCode> {
     }
     Ok(ExitCode::SUCCESS)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(words: &str) -> Task {
+        Cli::try_parse_from(std::iter::once("xtask").chain(words.split(' '))).unwrap().task
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn arguments_for_the_lab_runner_pass_untouched() {
+        let Task::Demo { args } = parse("demo --json --break echo-off --only ping") else {
+            panic!("not the demo")
+        };
+        assert_eq!(args, ["--json", "--break", "echo-off", "--only", "ping"]);
+        let Task::Lab { args } = parse("lab run tcp-l3dsr-ha --keep") else { panic!("not a lab") };
+        assert_eq!(args, ["run", "tcp-l3dsr-ha", "--keep"]);
+    }
+}

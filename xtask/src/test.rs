@@ -52,7 +52,14 @@ fn base(place: &Place, full: bool) -> Vec<Step<'_>> {
         ),
         // The protocol library must do without tokio and sockets.
         Step::new("bgpd pure", &[], || {
-            run::loud(place.cargo().args(["test", "--package", "bgpd", "--no-default-features"]))
+            let pure = ["--package", "bgpd", "--no-default-features"];
+            run::loud(place.cargo().arg("clippy").args(pure).args([
+                "--all-targets",
+                "--",
+                "--deny",
+                "warnings",
+            ]))?;
+            run::loud(place.cargo().arg("test").args(pure))
         }),
         Step::new("tests", &["ebpf"], move || {
             let mut command = place.cargo();
