@@ -10,6 +10,9 @@ use super::policy::Policy;
 use crate::place::Place;
 use crate::run;
 
+/// Packages that bring a service, and the service's name.
+const DAEMONS: [(&str, &str); 2] = [("bird2", "bird"), ("frr", "frr")];
+
 /// Sees to it that `wanted` are installed.
 pub(crate) fn provide(place: &Place, wanted: &[&str]) -> Result<()> {
     let missing = missing(wanted, &installed(wanted)?);
@@ -56,12 +59,18 @@ fn apt() -> Command {
     command
 }
 
-/// The line for a person who may; it refuses starts as we do.
+/// The line for a person who may. Like ours, it neither starts a routing daemon nor leaves one enabled at boot.
 fn by_hand(missing: &[&str]) -> String {
-    format!(
-        "sudo sh -c 'apt-get update && apt-get install --yes --no-install-recommends {}'",
-        missing.join(" ")
-    )
+    let packages = missing.join(" ");
+    let mut steps = vec![
+        "p=/usr/sbin/policy-rc.d".to_owned(),
+        r##"[ -e $p ] || { trap "rm -f $p" EXIT; printf "#!/bin/sh\nexit 101\n" >$p; chmod +x $p; }"##
+            .to_owned(),
+        format!("apt-get update; apt-get install --yes --no-install-recommends {packages}"),
+    ];
+    let daemons = DAEMONS.iter().filter(|(package, _)| missing.contains(package));
+    steps.extend(daemons.map(|(_, service)| format!("update-rc.d {service} disable")));
+    format!("sudo sh -c '{}'", steps.join("; "))
 }
 
 /// The packages of `wanted` that dpkg holds, fully configured.
@@ -123,7 +132,12 @@ mod tests {
     }
 
     #[test]
-    fn the_line_for_a_person_names_exactly_what_is_missing() {
-        assert!(by_hand(&["bird2", "frr"]).ends_with("--no-install-recommends bird2 frr'"));
+    fn the_line_for_a_person_names_exactly_what_is_missing_and_is_shell() {
+        let line = by_hand(&["bird2", "tcpdump"]);
+        assert!(line.contains("--no-install-recommends bird2 tcpdump;"), "{line}");
+        assert!(line.ends_with("; update-rc.d bird disable'"), "{line}");
+        let inner = line.strip_prefix("sudo sh -c '").and_then(|rest| rest.strip_suffix('\'')).unwrap();
+        assert!(!inner.contains('\''), "{line}");
+        assert!(Command::new("sh").args(["-n", "-c", inner]).status().unwrap().success());
     }
 }
