@@ -10,8 +10,6 @@ use crate::netlink::address::Address;
 use crate::netlink::route::weight;
 use crate::{Conflict, NextHop, Route, RouteKey, RouteKind};
 
-/// rtm_table 0 means main.
-const MAIN: u32 = 254;
 /// Metric of an IPv6 route that asks for 0 (IP6_RT_PRIO_USER, net/ip6_route.h).
 const V6_DEFAULT_METRIC: u32 = 1024;
 
@@ -19,7 +17,7 @@ const V6_DEFAULT_METRIC: u32 = 1024;
 pub(crate) fn canonical(key: &RouteKey) -> RouteKey {
     RouteKey {
         prefix: key.prefix.trunc(),
-        table: if key.table == 0 { MAIN } else { key.table },
+        table: if key.table == 0 { RouteKey::MAIN } else { key.table },
         metric: if key.metric == 0 && key.prefix.addr().is_ipv6() { V6_DEFAULT_METRIC } else { key.metric },
     }
 }
@@ -48,22 +46,16 @@ impl Change {
 
 /// A route in the words of `ip route`.
 pub(crate) fn describe(key: &RouteKey, route: Option<&Route>) -> String {
-    let mut text = match route {
-        Some(Route { kind: RouteKind::Blackhole, .. }) => format!("blackhole {}", key.prefix),
-        _ => key.prefix.to_string(),
-    };
-    let mut add = |word: &str, value: &dyn std::fmt::Display| text.push_str(&format!(" {word} {value}"));
-    if let Some(Route { kind: RouteKind::Unicast(hops), .. }) = route {
-        for hop in hops {
-            hop.via.iter().for_each(|via| add("via", via));
-            hop.device.iter().for_each(|device| add("dev", device));
+    let mut text = key.to_string();
+    match route.map(|route| &route.kind) {
+        None => {}
+        Some(RouteKind::Blackhole) => text.insert_str(0, "blackhole "),
+        Some(RouteKind::Unicast(hops)) => {
+            for hop in hops {
+                text.extend(hop.via.map(|via| format!(" via {via}")));
+                text.extend(hop.device.as_ref().map(|device| format!(" dev {device}")));
+            }
         }
-    }
-    if key.table != MAIN {
-        add("table", &key.table);
-    }
-    if key.metric != 0 {
-        add("metric", &key.metric);
     }
     text
 }
@@ -285,8 +277,13 @@ mod tests {
     fn routes_are_named_as_ip_route_does() {
         let k = RouteKey { table: 100, ..key("56.56.56.0/24", 5) };
         let route = unicast(&[hop(Some("31.31.31.1"), Some("eth1"))]);
-        assert_eq!(describe(&k, Some(&route)), "56.56.56.0/24 via 31.31.31.1 dev eth1 table 100 metric 5");
+        assert_eq!(describe(&k, Some(&route)), "56.56.56.0/24 table 100 metric 5 via 31.31.31.1 dev eth1");
         assert_eq!(describe(&key("20.20.20.1/32", 0), Some(&BLACKHOLE)), "blackhole 20.20.20.1/32");
+        let foreign = |protocol| Conflict::ForeignRoute { key: k, protocol }.to_string();
+        assert!(
+            foreign(4).starts_with("route 56.56.56.0/24 table 100 metric 5 exists with protocol static (4):")
+        );
+        assert!(foreign(99).contains("with protocol 99:"));
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub enum Error {
 /// Runs on the caller's tokio runtime, in its network namespace. Dropping it stops the work and leaves the kernel as it is:
 /// routes outlive a restart of the daemon.
 pub struct RouteManager {
-    wanted: watch::Sender<Arc<Wanted>>,
+    wanted: watch::Sender<Option<Arc<Wanted>>>,
     observed: watch::Receiver<Arc<Observed>>,
     uninstall: mpsc::Sender<Uninstall>,
 }
@@ -64,15 +64,22 @@ impl RouteManager {
     async fn start_at(options: Options, proc_sys: &Path) -> Result<Self, Error> {
         let (publish, observed) = watch::channel(Arc::default());
         let worker = Worker::start(options, proc_sys, publish).await?;
-        let (wanted, wanted_changes) = watch::channel(Arc::default());
+        let (wanted, wanted_changes) = watch::channel(None);
         let (uninstall, requests) = mpsc::channel(1);
         tokio::spawn(worker.run(wanted_changes, requests));
         Ok(Self { wanted, observed, uninstall })
     }
 
-    /// Replaces the wanted set; returns at once.
+    /// Replaces the wanted set; returns at once. The same set again costs nothing. An empty set removes all that is ours:
+    /// call it when the whole set is known, not before.
     pub fn set_wanted(&self, wanted: Wanted) {
-        self.wanted.send_replace(Arc::new(wanted));
+        self.wanted.send_if_modified(|old| {
+            let changed = old.as_deref() != Some(&wanted);
+            if changed {
+                *old = Some(Arc::new(wanted));
+            }
+            changed
+        });
     }
 
     /// The newest observed state; wakes on each change.

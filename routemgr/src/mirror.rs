@@ -182,12 +182,14 @@ impl Mirror {
             Some(new) => self.neighbours.insert(key, new),
             None => self.neighbours.remove(&key),
         };
-        if old != new {
-            dirty.outcome = true;
-            if matches!(old, Some(Neighbour::Usable { .. })) && !matches!(new, Some(Neighbour::Usable { .. }))
-            {
-                dirty.lost_hops.insert(key);
-            }
+        // Whether it is being confirmed just now makes no difference to anybody.
+        let outcome = |n: Option<Neighbour>| match n {
+            Some(Neighbour::Usable { mac, .. }) => Some(Neighbour::Usable { mac, renewable: true }),
+            other => other,
+        };
+        dirty.outcome |= outcome(old) != outcome(new);
+        if matches!(old, Some(Neighbour::Usable { .. })) && !matches!(new, Some(Neighbour::Usable { .. })) {
+            dirty.lost_hops.insert(key);
         }
     }
 

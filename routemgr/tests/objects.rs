@@ -106,13 +106,12 @@ fn foreign_routes_are_named_and_never_touched() {
         ]);
         manager.set_wanted(wanted.clone());
         let observed = until(&mut rx, |o| o.conflicts.len() == 2).await;
-        let filed = RouteKey { metric: 1024, ..v6 };
         assert!(
             observed.conflicts.contains(&Conflict::ForeignRoute { key: v4, protocol: 4 }),
             "{observed:?}"
         );
         assert!(
-            observed.conflicts.contains(&Conflict::ForeignRoute { key: filed, protocol: 12 }),
+            observed.conflicts.contains(&Conflict::ForeignRoute { key: v6, protocol: 12 }),
             "{observed:?}"
         );
         assert_eq!(observed.routes_installed, [key("20.20.20.1/32")].into());
@@ -195,6 +194,33 @@ fn routes_wait_for_their_interface_and_come_back_with_it() {
         until(&mut rx, |o| o.routes_installed.is_empty()).await;
         route("address add 10.0.1.1/24 dev eth1");
         until(&mut rx, all_installed(&wanted)).await;
+    });
+}
+
+/// The kernel's announcements overrun while the manager is kept from reading them: the change among them is lost, and
+/// found again by reading everything, long before the next resync.
+#[test]
+fn lost_announcements_are_made_up_for() {
+    in_namespace(|b| async move {
+        let _peer = b.peer("eth1", &["10.0.1.1/24"], &["10.0.1.2/24"]);
+        let manager = b.manager().await;
+        let mut rx = manager.observed();
+        let mut wanted = routes(&[(key("20.20.20.1/32"), blackhole())]);
+        wanted.resolve = [ip("77.77.77.77")].into();
+        manager.set_wanted(wanted.clone());
+        until(&mut rx, all_installed(&wanted)).await;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let flood: String = (0..20_000)
+            .map(|n| format!("route add 80.{}.{}.0/24 via 10.0.1.2\n", n / 256, n % 256))
+            .collect();
+        let last = "route del blackhole 20.20.20.1/32\nroute add 77.77.77.0/24 via 10.0.1.2\n";
+        std::fs::write(file.path(), flood + last).unwrap();
+        // The one thread of this test's runtime waits here, and the manager with it.
+        run("ip", &["-batch", file.path().to_str().unwrap()]);
+        let repaired =
+            |o: &routemgr::Observed| o.drift_repaired == 1 && o.resolved[&ip("77.77.77.77")].is_ok();
+        let observed = until(&mut rx, repaired).await;
+        assert!(all_installed(&wanted)(&observed));
     });
 }
 

@@ -240,25 +240,85 @@ fn routes_that_lead_nowhere_say_their_kind() {
     });
 }
 
-#[test]
-fn a_living_twin_stands_in_for_a_dead_next_hop() {
-    in_namespace(|b| async move {
-        let one = b.peer("eth1", &["10.0.1.1/24"], &["10.0.1.2/24"]);
-        let two = b.peer("eth2", &["10.0.2.1/24"], &["10.0.2.2/24"]);
+/// A route of two next hops; the kernel's choice goes by `kill`, and back comes the way through it by `revive`.
+fn twins(kill: fn(&bench::Peer), revive: fn(&bench::Peer, &[&str; 2])) {
+    in_namespace(move |b| async move {
+        let addresses = [["10.0.1.2/24", "2001:db8:1::2/64"], ["10.0.2.2/24", "2001:db8:2::2/64"]];
+        let one = b.peer("eth1", &["10.0.1.1/24", "2001:db8:1::1/64"], &addresses[0]);
+        let two = b.peer("eth2", &["10.0.2.1/24", "2001:db8:2::1/64"], &addresses[1]);
         let manager = b.manager().await;
         let mut rx = manager.observed();
-        let mut wanted =
-            routes(&[(key("56.56.56.0/24"), via(&[("10.0.1.2", "eth1"), ("10.0.2.2", "eth2")]))]);
-        wanted.resolve = [ip("56.56.56.1")].into();
+        let mut wanted = routes(&[
+            (key("56.56.56.0/24"), via(&[("10.0.1.2", "eth1"), ("10.0.2.2", "eth2")])),
+            (key("2001:db8:56::/64"), via(&[("2001:db8:1::2", "eth1"), ("2001:db8:2::2", "eth2")])),
+        ]);
+        let all = ["56.56.56.1", "2001:db8:56::1"];
+        wanted.resolve = all.map(ip).into();
         manager.set_wanted(wanted);
-        let observed = until(&mut rx, |o| of(o, "56.56.56.1").is_ok()).await;
-        let chosen = of(&observed, "56.56.56.1").unwrap().device;
-        let (dying, other) = if chosen == "eth1" { (&one, "eth2") } else { (&two, "eth1") };
-        dying.run("ip", &["address", "flush", "dev", "eth0"]);
-        let observed = until(&mut rx, |o| of(o, "56.56.56.1").is_ok_and(|r| r.device == other)).await;
-        let way = of(&observed, "56.56.56.1").unwrap();
-        let source: IpAddr = if other == "eth1" { ip("10.0.1.1") } else { ip("10.0.2.1") };
-        assert_eq!((way.source, way.src_mac), (source, own_mac(other)));
+        let observed = until(&mut rx, |o| all.iter().all(|a| of(o, a).is_ok())).await;
+        for address in all {
+            let chosen = of(&observed, address).unwrap().device;
+            let (dying, other, own) =
+                if chosen == "eth1" { (&one, "eth2", &addresses[0]) } else { (&two, "eth1", &addresses[1]) };
+            kill(dying);
+            let observed = until(&mut rx, |o| of(o, address).is_ok_and(|r| r.device == other)).await;
+            let way = of(&observed, address).unwrap();
+            let net = if other == "eth1" { 1 } else { 2 };
+            let source =
+                if way.source.is_ipv4() { format!("10.0.{net}.1") } else { format!("2001:db8:{net}::1") };
+            assert_eq!((way.source, way.src_mac), (ip(&source), own_mac(other)));
+            revive(dying, own);
+            until(&mut rx, |o| of(o, address).is_ok_and(|r| r.device == chosen)).await;
+        }
+    });
+}
+
+#[test]
+fn a_living_twin_stands_in_for_a_next_hop_that_does_not_answer() {
+    twins(
+        |peer| drop(peer.run("ip", &["address", "flush", "dev", "eth0", "scope", "global"])),
+        |peer, addresses| {
+            for address in addresses {
+                peer.run("ip", &["address", "add", address, "dev", "eth0", "nodad"]);
+            }
+        },
+    );
+}
+
+#[test]
+fn a_living_twin_stands_in_for_an_interface_without_carrier() {
+    twins(
+        |peer| drop(peer.run("ip", &["link", "set", "eth0", "down"])),
+        |peer, addresses| {
+            peer.run("ip", &["link", "set", "eth0", "up"]);
+            peer.run("ip", &["address", "replace", addresses[1], "dev", "eth0", "nodad"]);
+        },
+    );
+}
+
+#[test]
+fn a_known_next_hop_is_asked_at_every_interval() {
+    in_namespace(|b| async move {
+        let peer = b.peer("eth1", &["10.0.1.1/24", "2001:db8:1::1/64"], &["10.0.1.2/24", "2001:db8:1::2/64"]);
+        for family in ["ipv4", "ipv6"] {
+            // Reachable for an hour, as the kernel sees it: it would not ask by itself.
+            bench::put(&format!("net/{family}/neigh/eth1/base_reachable_time_ms"), "3600000");
+        }
+        let manager = b.manager().await;
+        let mut rx = manager.observed();
+        let both = ["10.0.1.2", "2001:db8:1::2"];
+        manager.set_wanted(resolving(&both));
+        let known = |o: &Observed| both.iter().all(|a| of(o, a).is_ok_and(|r| r.dst_mac == peer.mac()));
+        until(&mut rx, known).await;
+        rx.mark_unchanged();
+        let before = sent("eth1");
+        let mut waited = 0;
+        while sent("eth1") < before + 20 {
+            waited += 1;
+            assert!(waited < 100, "{} frames in ten seconds", sent("eth1") - before);
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        assert!(!rx.has_changed().unwrap(), "being asked is no change: {:?}", rx.borrow());
     });
 }
 

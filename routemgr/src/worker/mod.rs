@@ -31,6 +31,8 @@ use crate::{Conflict, Error, Observed, Options, Route, RouteKey, Sysctl, Wanted}
 /// Least time between the end of one pass and the next: foreign hands that change things all the time get at most a
 /// hundred passes a second.
 const BREATH: Duration = Duration::from_millis(10);
+/// Least interval of resyncs and probes, whatever the options say.
+const SHORTEST: Duration = Duration::from_millis(50);
 /// Pause after a failed pass.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -95,8 +97,8 @@ impl Worker {
         let (requests, events) = open().await?;
         let now = Instant::now();
         let mut worker = Self {
-            probes: Probes::new(options.probe_interval),
-            next_resync: now + options.resync,
+            probes: Probes::new(options.probe_interval.max(SHORTEST)),
+            next_resync: now + options.resync.max(SHORTEST),
             options,
             publish,
             requests,
@@ -124,7 +126,7 @@ impl Worker {
 
     pub(crate) async fn run(
         mut self,
-        mut wanted: watch::Receiver<Arc<Wanted>>,
+        mut wanted: watch::Receiver<Option<Arc<Wanted>>>,
         mut uninstall: mpsc::Receiver<Uninstall>,
     ) {
         loop {
@@ -142,8 +144,8 @@ impl Worker {
                     if changed.is_err() {
                         return;
                     }
-                    let wanted = wanted.borrow_and_update().clone();
-                    self.want(wanted);
+                    let newest = wanted.borrow_and_update().clone();
+                    newest.into_iter().for_each(|wanted| self.want(wanted));
                 }
                 event = self.events.next() => self.hear(event).await,
                 () = sleep_until(self.next_resync) => self.resync(),
@@ -213,7 +215,7 @@ impl Worker {
     fn resync(&mut self) {
         self.dirty = Dirty::all();
         self.dirty.foreign = !self.foreign.is_empty();
-        self.next_resync = Instant::now() + self.options.resync;
+        self.next_resync = Instant::now() + self.options.resync.max(SHORTEST);
     }
 
     async fn pass_or_retry(&mut self) {

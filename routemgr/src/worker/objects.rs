@@ -46,9 +46,20 @@ impl Worker {
             dirty.prefix(key.prefix, &wanted.resolve);
         }
         self.routes_installed = difference.installed;
-        self.conflicts.routes = difference.conflicts;
+        self.conflicts.routes = difference.conflicts.into_iter().map(|c| self.as_called(c)).collect();
         self.conflicts.routes.extend(failed);
         Ok(())
+    }
+
+    /// The conflict with the caller's own key.
+    fn as_called(&self, conflict: Conflict) -> Conflict {
+        match conflict {
+            Conflict::ForeignRoute { key, protocol } => {
+                let called = self.callers_keys.get(&key).and_then(|keys| keys.first());
+                Conflict::ForeignRoute { key: *called.unwrap_or(&key), protocol }
+            }
+            other => other,
+        }
     }
 
     /// Counts and logs what was changed. What had been installed before is drift.
