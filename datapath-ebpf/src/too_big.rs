@@ -41,7 +41,7 @@ pub(crate) fn answer4(
     let (client, own) = (ip.get::<u32, 12>(), ip.get::<u32, 16>());
     let [first, ..] = client.to_ne_bytes();
     // No error to a source that is no single host (RFC 1812 section 4.3.2.7).
-    let silent = packet.is_error || !packet.dont_fragment || matches!(first, 0 | 127 | 224..=255);
+    let silent = packet.is_error || ip.be16::<6>() & IPV4_DF == 0 || matches!(first, 0 | 127 | 224..=255);
     if silent || !admitted(node, vip) {
         return Err(DropReason::TooBigSilent);
     }
