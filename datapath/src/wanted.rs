@@ -8,6 +8,8 @@ use std::net::IpAddr;
 pub struct Wanted {
     /// The fleet's hash key.
     pub seed: [u64; 2],
+    /// ICMP errors that the datapath may make itself, per second and VIP.
+    pub icmp_errors_per_second: u32,
     /// Interfaces that VIP traffic comes in on, by name.
     pub ingress: BTreeMap<String, Ingress>,
     pub vips: BTreeMap<IpAddr, VipSpec>,
