@@ -32,7 +32,7 @@ use netdev::Netdev;
 use pins::Pins;
 pub use stats::Stats;
 
-pub(crate) use attach::{attach, attachments, replace};
+pub(crate) use attach::{Attachment, attach, attachments, replace};
 pub(crate) use object::{Shape, check_pinned, load, take, xdp};
 pub(crate) use pins::remove as remove_pins;
 pub(crate) use stats::sums;
@@ -159,7 +159,7 @@ impl Datapath {
         let mut not_attached = BTreeMap::new();
         if let Some(applied) = &self.applied {
             for name in applied.wanted.ingress.keys().filter(|name| !attached.contains_key(*name)) {
-                let reason = applied.refused.get(name).map_or("the program was detached", String::as_str);
+                let reason = applied.refused.get(name).map_or(CHANGED, String::as_str);
                 not_attached.insert(name.clone(), reason.to_owned());
             }
         }
@@ -194,10 +194,19 @@ impl Datapath {
         Ok(Found::Adopted { attached: self.attached()?.into_keys().collect() })
     }
 
-    /// Interfaces that a pinned link is attached to now.
+    /// Interfaces that a pinned link is attached to now and whose frames it takes: with an address of before it would
+    /// leave them all to the kernel.
     fn attached(&self) -> Result<BTreeMap<String, Mode>, Error> {
-        let attachments = attachments(&self.pins, &devices()?)?;
-        Ok(attachments.into_values().filter_map(|attachment| attachment.live).collect())
+        let devices = devices()?;
+        let mut attached = BTreeMap::new();
+        for Attachment { pin, live } in attachments(&self.pins, &devices)?.into_values() {
+            let Some((name, mode)) = live else { continue };
+            let record = devices.get(&name).and_then(|device| ingress::iface(device).ok());
+            if record == Some(self.maps.iface(pin.slot)?) {
+                attached.insert(name, mode);
+            }
+        }
+        Ok(attached)
     }
 
     fn write(&mut self, write: &Write) -> Result<(), Error> {
@@ -208,6 +217,9 @@ impl Datapath {
         self.maps.apply(write)
     }
 }
+
+/// Why an interface is not attached that was after the last `apply`.
+const CHANGED: &str = "the program was detached, or the interface changed";
 
 fn layout() -> String {
     format!("{ABI_VERSION}-{}", names::HOST_LAYOUT)

@@ -1,9 +1,9 @@
 //! Real frames through the attached program.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use datapath::{BackendId, Flow, Forwarding, Mode, Model, Protocol, Undefined};
+use datapath::{BackendId, Flow, Forwarding, Mode, Model, Protocol, ServiceId, Undefined, VipSpec};
 
 use crate::node::{Node, Port, in_node, wait};
 use crate::wanted::{NODE, VIP, backend, open, pool, service, syn, wanted};
@@ -22,11 +22,7 @@ fn flow(source_port: u16) -> Flow {
 
 /// Outer destination of an IPIP frame, by the source port inside.
 fn destinations(frames: &[Vec<u8>]) -> BTreeMap<u16, BackendId> {
-    let of = |frame: &Vec<u8>| {
-        let outer: [u8; 4] = frame[30..34].try_into().expect("four bytes");
-        (u16::from_be_bytes([frame[54], frame[55]]), BackendId(outer.into()))
-    };
-    frames.iter().map(of).collect()
+    frames.iter().map(|f| (u16::from_be_bytes([f[54], f[55]]), outer_destination(f))).collect()
 }
 
 fn two_links(node: &Node) {
@@ -161,9 +157,77 @@ fn a_changed_mac_address_is_followed() {
         let wanted = wanted(node, &["in0"], "out0", "server", &[1]);
         datapath.apply(&wanted).expect("applied");
         crate::node::run("ip", &["link", "set", "in0", "address", "02:00:00:00:aa:bb"]);
-        datapath.apply(&wanted).expect("applied");
+        let stale = datapath.read_back().expect("read back");
+        assert_eq!(
+            stale.not_attached.keys().collect::<Vec<_>>(),
+            ["in0"],
+            "its frames would go to the kernel"
+        );
+        let followed = datapath.apply(&wanted).expect("applied");
+        assert_eq!(followed.attached.keys().collect::<Vec<_>>(), ["in0"]);
         let (client, server) = (Port::open(node, "client"), Port::open(node, "server"));
         client.send(&syn([2, 0, 0, 0, 0xaa, 0xbb], 5));
         assert_eq!(destinations(&server.receive(1, is_ipip)), [(5, backend(1))].into());
     });
+}
+
+#[test]
+fn any_port_of_an_ipv6_vip_through_an_ipv4_tunnel() {
+    in_node(|node| {
+        two_links(node);
+        let (mut datapath, _) = open(node);
+        let mut wanted = wanted(node, &["in0"], "out0", "server", &[1, 2]);
+        let vip: std::net::Ipv6Addr = "2001:db8::20".parse().expect("address");
+        let spec = wanted.services[&service()].clone();
+        let any_port = ServiceId { vip: vip.into(), protocol: Protocol::Udp, port: 0 };
+        wanted.services.insert(any_port, spec);
+        wanted.vips.insert(vip.into(), VipSpec { undefined: Undefined::Drop, echo: false });
+        let read_back = datapath.apply(&wanted).expect("applied");
+        assert_eq!(read_back.services.keys().collect::<Vec<_>>(), [&service(), &any_port]);
+        assert_eq!(read_back.vips, wanted.vips);
+
+        let (client, server) = (Port::open(node, "client"), Port::open(node, "server"));
+        let from: std::net::Ipv6Addr = "2001:db8:1::1".parse().expect("address");
+        let flow = |port: u16| Flow {
+            client: (from, port).into(),
+            vip: (vip, 4000 + port).into(),
+            protocol: Protocol::Udp,
+        };
+        (1..=20).for_each(|port| client.send(&udp6(node.mac("in0"), flow(port))));
+        let frames = server.receive(20, |f| f.get(12..14) == Some(&[8, 0]) && f.get(23) == Some(&41));
+        let reached: BTreeMap<u16, BackendId> =
+            frames.iter().map(|f| (source_port6(f), outer_destination(f))).collect();
+        let model = Model::new(&wanted);
+        let predicted = (1..=20).map(|port| (port, model.choose(&flow(port)).expect("a backend"))).collect();
+        assert_eq!(reached, predicted);
+        assert_eq!(datapath.stats().expect("counters").services[&any_port].packets, 20);
+    });
+}
+
+fn udp6(to: [u8; 6], flow: Flow) -> Vec<u8> {
+    let (IpAddr::V6(from), IpAddr::V6(vip)) = (flow.client.ip(), flow.vip.ip()) else { panic!("IPv6") };
+    let mut frame = Vec::from(to);
+    frame.extend([2, 0, 0, 0, 0, 1, 0x86, 0xdd, 0x60, 0, 0, 0, 0, 8, 17, 64]);
+    frame.extend(from.octets());
+    frame.extend(vip.octets());
+    frame.extend(flow.client.port().to_be_bytes());
+    frame.extend(flow.vip.port().to_be_bytes());
+    frame.extend([0, 8, 0xff, 0xff]);
+    frame
+}
+
+/// Of an inner IPv6 packet behind an outer IPv4 header.
+fn source_port6(frame: &[u8]) -> u16 {
+    u16::from_be_bytes([frame[14 + 20 + 40], frame[14 + 20 + 41]])
+}
+
+fn outer_destination(frame: &[u8]) -> BackendId {
+    BackendId(IpAddr::from([frame[30], frame[31], frame[32], frame[33]]))
+}
+
+#[test]
+fn a_handle_may_move_between_threads() {
+    fn moves<T: Send>() {}
+    moves::<datapath::Datapath>();
+    moves::<datapath::Decap>();
 }

@@ -139,7 +139,7 @@ fn a_set_that_does_not_fit_changes_nothing() {
         let good = datapath.apply(&wanted).expect("applied");
         let mut too_much = wanted.clone();
         let spec = too_much.pools[&pool()].clone();
-        for n in 0..20 {
+        for n in 0..15 {
             too_much.pools.insert(datapath::PoolName(format!("pool-{n}")), spec.clone());
         }
         too_much.ingress.clear();

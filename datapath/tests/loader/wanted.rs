@@ -50,6 +50,7 @@ pub(crate) fn wanted(node: &Node, ingress: &[&str], egress: &str, peer: &str, id
     let spec = ServiceSpec { name: "web".into(), pool: pool(), hash_source: false };
     Wanted {
         seed: [0x0123_4567_89ab_cdef, 42],
+        icmp_errors_per_second: 100,
         ingress: ingress.iter().map(|name| (name.to_string(), Ingress::default())).collect(),
         vips: BTreeMap::from([(VIP.into(), VipSpec { undefined: Undefined::Drop, echo: true })]),
         pools: BTreeMap::from([(
