@@ -1,5 +1,6 @@
 //! The command line: nouns, verbs and what they take.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -17,6 +18,36 @@ pub struct Cli {
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// As [`Parser::parse_from`], and `--node` may stand before and after the verb: clap alone would drop those before,
+    /// and a node that is silently left out is a node that differs.
+    pub fn from_args(args: impl IntoIterator<Item = OsString>) -> Self {
+        Self::parse_from(nodes_first(args))
+    }
+}
+
+/// The same arguments with every `--node TARGET` right behind the program's name.
+fn nodes_first(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut args = args.into_iter();
+    let mut first: Vec<OsString> = args.next().into_iter().collect();
+    let mut rest = Vec::new();
+    while let Some(arg) = args.next() {
+        if arg == "--" {
+            rest.push(arg);
+            rest.extend(args.by_ref());
+        } else if arg == "--node" {
+            first.push(arg);
+            first.extend(args.next());
+        } else if arg.to_string_lossy().starts_with("--node=") {
+            first.push(arg);
+        } else {
+            rest.push(arg);
+        }
+    }
+    first.extend(rest);
+    first
 }
 
 #[derive(Debug, Args)]
@@ -152,5 +183,27 @@ fn duration(text: &str) -> Result<Duration, String> {
     match parts.map(|(seconds, nanos)| Duration::new(seconds, nanos)) {
         Some(duration) if !duration.is_zero() => Ok(duration),
         _ => Err(format!("{text:?} must be more than zero")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn nodes(args: &[&str]) -> Vec<String> {
+        Cli::from_args(args.iter().map(OsString::from)).global.nodes
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn nodes_add_up_wherever_they_stand() {
+        assert_eq!(nodes(&["vipcast", "--node", "a", "status", "--node=b", "--node", "c"]), ["a", "b", "c"]);
+        assert_eq!(nodes(&["vipcast", "--node", "a,b", "status"]), ["a", "b"]);
     }
 }

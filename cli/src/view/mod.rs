@@ -20,6 +20,9 @@ use crate::noun::Noun;
 use crate::proto_json::descriptor;
 use crate::table;
 
+/// Reason of a condition of a resource whose node_selector does not take the node that was asked.
+pub(crate) const NOT_HERE: &str = "OtherNode";
+
 /// A kind's looks.
 pub(crate) trait View: Noun {
     /// Columns of a list; `wide` adds the rest.
@@ -70,6 +73,11 @@ pub(crate) fn conditions(conditions: &[v1::Condition], now: SystemTime) -> Optio
         ]
     });
     Some(table::render(&["CONDITION", "STATUS", "REASON", "SINCE", "MESSAGE"], rows.collect()))
+}
+
+/// The resource concerns other nodes only.
+pub(crate) fn is_elsewhere(resource: &impl Noun) -> bool {
+    resource.conditions().iter().any(|condition| condition.reason == NOT_HERE)
 }
 
 pub(crate) fn status_word(condition: &v1::Condition) -> &'static str {
