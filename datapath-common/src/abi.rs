@@ -32,8 +32,30 @@ pub mod map {
     pub const VIP_STATS: &str = "VIP_STATS";
     /// Per-CPU array of `[u64; counters::IFACE_COUNTERS]`, by ingress slot.
     pub const IFACE_STATS: &str = "IFACE_STATS";
-    /// Array of token buckets for packets that the program makes itself (ICMP errors), by VIP index.
+    /// Array of token buckets (`u64`, see [`crate::limit`]) for ICMP errors that the program makes, by VIP index.
     pub const ICMP_LIMIT: &str = "ICMP_LIMIT";
+    /// Hash of a tunnel address of this real server (4 bytes, network order) -> `u32`, any value.
+    pub const DECAP_LOCAL4: &str = "DECAP_LOCAL4";
+    /// Hash of a tunnel address (16 bytes) -> `u32`, any value.
+    pub const DECAP_LOCAL6: &str = "DECAP_LOCAL6";
+    /// LPM trie of outer sources that are decapsulated (4 bytes, network order) -> `u32`, any value.
+    pub const DECAP_SOURCES4: &str = "DECAP_SOURCES4";
+    /// LPM trie of outer sources (16 bytes) -> `u32`, any value.
+    pub const DECAP_SOURCES6: &str = "DECAP_SOURCES6";
+    /// Per-CPU array of one `[u64; counters::DECAP_COUNTERS]`.
+    pub const DECAP_STATS: &str = "DECAP_STATS";
+}
+
+/// Names of the programs and of the load-time constant, as in the object file `vipcast-xdp`.
+pub mod program {
+    /// Forwards the traffic of VIPs. One load for each ingress interface, with its own [`IFACE_SLOT`].
+    pub const INGRESS: &str = "vipcast_ingress";
+    /// Passes every frame: lets a veth receive what is redirected to its peer.
+    pub const PASS: &str = "vipcast_pass";
+    /// Real server side: strips the outer header of IP-in-IP packets.
+    pub const DECAP: &str = "vipcast_decap";
+    /// Global `u32`: index of the interface in IFACES and IFACE_STATS.
+    pub const IFACE_SLOT: &str = "IFACE_SLOT";
 }
 
 /// Index values that mean "none".
@@ -56,9 +78,17 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Iface {
     pub ifindex: u32,
-    /// Frames to any other unicast address are not ours and are passed to the kernel.
+    /// Frames to any other address are not ours and are passed to the kernel.
     pub mac: [u8; 6],
-    pub pad: [u8; 2],
+    /// `iface_flag::*`.
+    pub flags: u8,
+    pub pad: u8,
+}
+
+pub mod iface_flag {
+    /// The driver returns frames with XDP_TX: replies leave that way. Without it they are redirected to the interface
+    /// itself. Never set for veth: XDP_TX loses frames there without a trace when the peer has no XDP program.
+    pub const TX: u8 = 1;
 }
 
 /// TCP or UDP service on an IPv4 VIP. `port` 0: every port that has no entry of its own.
@@ -143,8 +173,8 @@ pub struct Backend {
     pub outer_ttl: u8,
     /// Largest *inner* IP packet that fits, bytes.
     pub mtu: u16,
-    /// One's complement sum of the outer IPv4 header's constant fields (all but length, DSCP/ECN, id): see
-    /// `hash`-free helper in the program. 0 for other kinds.
+    /// [`crate::outer::ipv4_csum_base`] of this record's outer addresses and TTL; 0 for kinds without an IPv4 outer
+    /// header.
     pub csum_base: u16,
     /// Index into EGRESS.
     pub egress: u32,
@@ -210,14 +240,6 @@ impl Slot {
     }
 }
 
-/// Real server side: what the decapsulation program accepts.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DecapConfig {
-    pub abi_version: u32,
-    pub pad: u32,
-}
-
 const _: () = {
     assert!(size_of::<Config>() == 24);
     assert!(size_of::<Iface>() == 12);
@@ -233,14 +255,13 @@ const _: () = {
 mod pod {
     #![allow(unsafe_code)]
     use super::*;
-    // SAFETY: all are repr(C), Copy, without padding (sizes asserted above), and every bit pattern is valid.
-    unsafe impl aya::Pod for Config {}
-    unsafe impl aya::Pod for Iface {}
-    unsafe impl aya::Pod for ServiceKey4 {}
-    unsafe impl aya::Pod for ServiceKey6 {}
-    unsafe impl aya::Pod for Service {}
-    unsafe impl aya::Pod for Vip {}
-    unsafe impl aya::Pod for Backend {}
-    unsafe impl aya::Pod for Traffic {}
-    unsafe impl aya::Pod for DecapConfig {}
+    macro_rules! pod {
+        ($($value:ty),*) => {
+            $(
+                // SAFETY: repr(C), Copy, without padding (sizes asserted above), and every bit pattern is valid.
+                unsafe impl aya::Pod for $value {}
+            )*
+        };
+    }
+    pod!(Config, Iface, ServiceKey4, ServiceKey6, Service, Vip, Backend, Traffic);
 }

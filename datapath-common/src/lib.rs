@@ -6,5 +6,10 @@
 #![cfg_attr(not(test), no_std)]
 
 pub mod abi;
+pub mod checksum;
 pub mod counters;
+pub mod ecn;
 pub mod hash;
+pub mod limit;
+pub mod outer;
+pub mod wire;
