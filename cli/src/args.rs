@@ -10,6 +10,30 @@ use crate::document::words;
 const EXIT_CODES: &str =
     "Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 invalid, 5 unreachable, 6 degraded";
 
+/// In the long help of `apply`; a test keeps it a legal document.
+pub(crate) const EXAMPLE: &str = "\
+Example:
+  vips:
+    - name: web
+      spec: {address: 20.20.20.1}
+  pools:
+    - name: servers
+      spec:
+        backends: [{address: 56.56.56.1}, {address: 57.57.57.1, weight: 2}]
+        health_check: {tcp: {port: 8080}, interval: 2s}
+  services:
+    - name: web
+      spec: {vip: web, protocol: tcp, port: 8080, pool: servers, forwarding: ipip}
+  peers:
+    - name: r1
+      spec: {address: 11.11.11.254, remote_asn: 65001}
+  routes:
+    - name: servers
+      spec: {prefix: 56.56.56.0/24, next_hops: [{via: 31.31.31.1}]}
+
+Field names are those of vipcast.v1.Config or their lowerCamelCase; `name: web` is short for
+`meta: {name: web}`; enums go by short names (drop, ipip, tcp), durations as 500ms, 3s, 1m30s.";
+
 /// Looks after vipcast nodes: VIPs, pools, services, BGP peers and routes.
 #[derive(Debug, Parser)]
 #[command(name = "vipcast", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
@@ -85,6 +109,7 @@ pub(crate) enum Format {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Bring nodes to what a document says.
+    #[command(after_long_help = EXAMPLE)]
     Apply(Apply),
     /// Show what apply would change; exit code 1 when something would.
     Diff(Files),

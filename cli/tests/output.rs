@@ -200,6 +200,38 @@ fn status_names_every_problem_and_exits_6() {
 }
 
 #[test]
+fn what_is_being_removed_says_so_and_is_no_problem() {
+    let mut state = healthy();
+    let in_an_hour = std::time::SystemTime::now() + std::time::Duration::from_secs(3600);
+    for meta in [&mut state.config.vips[0].meta, &mut state.config.services[0].meta] {
+        meta.as_mut().unwrap().removal_at = Some(in_an_hour.into());
+    }
+    state.config.vips[0].status = None;
+    state.config.services[0].status = None;
+    let node = Node::start(state);
+    let output = vipcast(&[&node], &["status"]);
+    assert_exit(&output, 0);
+    assert!(stdout(&output).contains("being removed: still serves, for 00:59:"), "{}", stdout(&output));
+}
+
+#[test]
+fn what_is_for_other_nodes_is_no_problem() {
+    let mut state = healthy();
+    let elsewhere = Condition {
+        r#type: "Accepted".into(),
+        status: condition::Status::True.into(),
+        reason: "OtherNode".into(),
+        ..Condition::default()
+    };
+    state.config.peers[0].status =
+        Some(PeerStatus { conditions: vec![elsewhere.clone()], ..Default::default() });
+    state.config.routes[0].status =
+        Some(EndpointRouteStatus { conditions: vec![elsewhere], ..Default::default() });
+    let node = Node::start(state);
+    assert_exit(&vipcast(&[&node], &["status"]), 0);
+}
+
+#[test]
 fn datapath_views() {
     let mut state = healthy();
     state.datapath = DatapathState {

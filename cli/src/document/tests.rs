@@ -118,3 +118,12 @@ fn hostile_documents_end_in_a_fault() {
     assert!(parse("vips: [{name: a, spec: null}]").unwrap().vips[0].spec.is_none());
     assert_eq!(parse("").unwrap(), Config::default());
 }
+
+#[test]
+fn the_example_of_the_help_is_a_document() {
+    let (_, example) = crate::args::EXAMPLE.split_once('\n').unwrap();
+    let (example, _) = example.split_once("\n\n").unwrap();
+    let config = parse(example).unwrap();
+    assert_eq!(config.pools[0].spec.as_ref().unwrap().backends[1].weight, Some(2));
+    assert_eq!(config.routes[0].spec.as_ref().unwrap().next_hops[0].via, "31.31.31.1");
+}

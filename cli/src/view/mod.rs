@@ -107,6 +107,19 @@ pub(crate) fn trouble(conditions: &[v1::Condition]) -> String {
     })
 }
 
+/// The last column of a row: that the resource is on its way out, or what is wrong with it.
+pub(crate) fn note(resource: &impl Noun, now: SystemTime) -> String {
+    match resource.meta().and_then(|meta| meta.removal_at.as_ref()) {
+        Some(then) => format!("being removed: still serves, for {}", clock::until(then, now)),
+        None => trouble(resource.conditions()),
+    }
+}
+
+/// Deleted, and lingering until routers have moved.
+pub(crate) fn is_leaving(resource: &impl Noun) -> bool {
+    resource.meta().is_some_and(|meta| meta.removal_at.is_some())
+}
+
 pub(crate) fn yes_no(value: bool) -> String {
     if value { "yes".to_owned() } else { "no".to_owned() }
 }

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use proto::v1::{Condition, EndpointRoute, NodeStatus, Peer, Pool, Service, Vip};
 
-use super::{View, conditions, is_bad, is_elsewhere, lines, peer, pool, trouble};
+use super::{View, conditions, is_bad, is_elsewhere, is_leaving, lines, peer, pool, trouble};
 use crate::clock;
 use crate::noun::Noun;
 use crate::table;
@@ -51,11 +51,11 @@ impl Snapshot {
         let detached = self.node.interfaces.iter().filter(|interface| interface.xdp_mode == "detached");
         problems
             .extend(detached.map(|it| format!("interface {}: XDP is not attached: {}", it.name, it.message)));
-        problems.extend(self.peers.iter().filter_map(peer_problem));
-        problems.extend(self.vips.iter().filter_map(|vip| self.vip_problem(vip)));
-        problems.extend(self.pools.iter().flat_map(pool_problems));
-        problems.extend(self.services.iter().filter_map(|it| with_trouble(it, service_problem(it))));
-        problems.extend(self.routes.iter().filter_map(|it| with_trouble(it, route_problem(it))));
+        problems.extend(staying(&self.peers).filter_map(peer_problem));
+        problems.extend(staying(&self.vips).filter_map(|vip| self.vip_problem(vip)));
+        problems.extend(staying(&self.pools).flat_map(pool_problems));
+        problems.extend(staying(&self.services).filter_map(|it| with_trouble(it, service_problem(it))));
+        problems.extend(staying(&self.routes).filter_map(|it| with_trouble(it, route_problem(it))));
         problems
     }
 
@@ -131,6 +131,11 @@ impl Snapshot {
         };
         with_trouble(vip, what.map(str::to_owned))
     }
+}
+
+/// What is being removed owes nothing any more.
+fn staying<T: Noun>(list: &[T]) -> impl Iterator<Item = &T> {
+    list.iter().filter(|resource| !is_leaving(*resource))
 }
 
 /// A table with the kind's name in place of NAME.
