@@ -139,6 +139,8 @@ pub(crate) enum Command {
     Watch { kind: Kind },
     /// Completions for a shell, on standard output.
     Completions { shell: clap_complete::Shell },
+    /// Manual pages, one per command, into a directory.
+    Man { directory: std::path::PathBuf },
 }
 
 #[derive(Debug, Args)]

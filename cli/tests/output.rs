@@ -348,3 +348,15 @@ fn completions_name_the_nouns() {
         assert!(stdout(&output).contains(noun), "{noun}");
     }
 }
+
+#[test]
+fn manual_pages_for_every_command() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_exit(&vipcast(&[], &["man", dir.path().to_str().unwrap()]), 0);
+    for page in ["vipcast.1", "vipcast-apply.1", "vipcast-vip-show.1"] {
+        let text = std::fs::read_to_string(dir.path().join(page)).unwrap();
+        assert!(text.contains(".TH"), "{page}");
+    }
+    let text = std::fs::read_to_string(dir.path().join("vipcast.1")).unwrap();
+    assert!(text.contains("6 degraded"), "{text}");
+}
