@@ -1,5 +1,6 @@
 //! What the daemon gives to the API.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
@@ -17,7 +18,30 @@ pub enum Kind {
     EndpointRoute,
 }
 
+impl Kind {
+    pub const ALL: [Kind; 5] = [Kind::Vip, Kind::Pool, Kind::Service, Kind::Peer, Kind::EndpointRoute];
+
+    /// The word that users write: vip, pool, service, peer, route.
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::Vip => "vip",
+            Kind::Pool => "pool",
+            Kind::Service => "service",
+            Kind::Peer => "peer",
+            Kind::EndpointRoute => "route",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
 /// One resource as it travels: meta, spec and, on the way out, status.
+// A few of these live at a time, and the wire types are what they are: a box would be a detour in every match.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Resource {
     Vip(v1::Vip),
@@ -25,6 +49,33 @@ pub enum Resource {
     Service(v1::Service),
     Peer(v1::Peer),
     EndpointRoute(v1::EndpointRoute),
+}
+
+impl Resource {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Vip(_) => Kind::Vip,
+            Self::Pool(_) => Kind::Pool,
+            Self::Service(_) => Kind::Service,
+            Self::Peer(_) => Kind::Peer,
+            Self::EndpointRoute(_) => Kind::EndpointRoute,
+        }
+    }
+
+    pub fn meta(&self) -> Option<&v1::Meta> {
+        match self {
+            Self::Vip(vip) => vip.meta.as_ref(),
+            Self::Pool(pool) => pool.meta.as_ref(),
+            Self::Service(service) => service.meta.as_ref(),
+            Self::Peer(peer) => peer.meta.as_ref(),
+            Self::EndpointRoute(route) => route.meta.as_ref(),
+        }
+    }
+
+    /// Empty when there is none.
+    pub fn name(&self) -> &str {
+        self.meta().map_or("", |meta| meta.name.as_str())
+    }
 }
 
 /// A whole document: proto as the user wrote it. The daemon stores exactly this (specs) after `validate` accepted it.
@@ -35,14 +86,20 @@ pub type Document = v1::Config;
 pub enum ControlError {
     #[error("invalid: {0}")]
     Invalid(Violations),
-    #[error("{kind:?} {name} does not exist")]
+    #[error("{kind} {name} does not exist")]
     NotFound { kind: Kind, name: String },
     /// The stored etag differs from the one sent.
-    #[error("{kind:?} {name} was changed by someone else: read it again (etag is {stored})")]
+    #[error("{kind} {name} was changed by someone else: read it again (etag is {stored})")]
     Conflict { kind: Kind, name: String, stored: String },
     /// The request is legal but not now: `subject` says what is in the way, `remedy` what to do.
     #[error("{subject}: {remedy}")]
     Precondition { subject: String, remedy: String },
+    /// A watcher did not keep up.
+    #[error("the watcher fell behind: watch again from the present state")]
+    Lagged,
+    /// Changes since the revision that a watch asked for are not kept any more.
+    #[error("revision is older than {oldest}, the oldest that is kept: watch from the present state (0)")]
+    Compacted { oldest: u64 },
     #[error("internal: {0}")]
     Internal(String),
 }
@@ -76,7 +133,7 @@ pub trait Control: Send + Sync + 'static {
         validate_only: bool,
     ) -> BoxFuture<'_, Result<(), ControlError>>;
     /// Replays what is newer than `from_revision`, then follows. 0: the present state, `Synced`, then changes.
-    /// A watcher that falls behind is ended with an error and starts again.
+    /// A watcher that falls behind is ended with [`ControlError::Lagged`] and starts again.
     fn watch(
         &self,
         kind: Kind,

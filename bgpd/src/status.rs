@@ -50,6 +50,9 @@ pub struct RouteStatus {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SpeakerStatus {
     pub peers: BTreeMap<String, PeerStatus>,
-    /// When the kernel had accepted the last byte of the last announce or withdraw of each prefix, over all peers.
+    /// When the kernel had accepted the last byte of the last withdraw of each prefix, over all peers. (Announces:
+    /// [`RouteStatus::sent_at`].) The newest 65536 are kept.
     pub last_withdrawn: BTreeMap<IpNet, SystemTime>,
+    /// Connections refused because they came from no configured peer, or too fast.
+    pub rejected_connections: u64,
 }

@@ -8,6 +8,8 @@ use std::net::IpAddr;
 pub struct Wanted {
     /// The fleet's hash key.
     pub seed: [u64; 2],
+    /// ICMP errors that the datapath may make itself, per second and VIP.
+    pub icmp_errors_per_second: u32,
     /// Interfaces that VIP traffic comes in on, by name.
     pub ingress: BTreeMap<String, Ingress>,
     pub vips: BTreeMap<IpAddr, VipSpec>,
@@ -41,6 +43,25 @@ pub enum Protocol {
     Udp,
 }
 
+impl Protocol {
+    /// IP protocol number.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+        }
+    }
+
+    /// The protocol with this IP number.
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            6 => Some(Self::Tcp),
+            17 => Some(Self::Udp),
+            _ => None,
+        }
+    }
+}
+
 /// A pool as the datapath knows it: one per (pool, forwarding kind).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PoolName(pub String);
@@ -55,6 +76,15 @@ pub struct PoolSpec {
     /// The ring has `1 << ring_bits` slots; fixed when the pool is created.
     pub ring_bits: u8,
     pub backends: BTreeMap<BackendId, Backend>,
+}
+
+impl PoolSpec {
+    /// Who gets slots, sorted, with weights: the input of [`crate::ring::build`]. A backend without egress or weight
+    /// gets none, whatever `in_ring` says: a slot must never lead to a record that cannot forward.
+    pub fn members(&self) -> Vec<(BackendId, u16)> {
+        let usable = |b: &Backend| b.in_ring && b.egress.is_some() && b.weight > 0;
+        self.backends.iter().filter(|(_, b)| usable(b)).map(|(id, b)| (*id, b.weight)).collect()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

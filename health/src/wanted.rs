@@ -1,6 +1,7 @@
 //! What to probe and how, and what is known about it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
@@ -25,7 +26,8 @@ pub struct Check {
     pub rise: u32,
     /// Failed probes in a row that make it down.
     pub fall: u32,
-    /// State to start from, when it is known from before a restart.
+    /// State to start from, when it is known from before a restart. Looked at once, when the target is new (or its
+    /// address is).
     pub initial: Verdict,
 }
 
@@ -43,6 +45,61 @@ pub enum Probe {
         /// The body must contain this text (first 64 KiB are read).
         expect_body: Option<String>,
     },
+}
+
+impl Probe {
+    pub fn address(&self) -> SocketAddr {
+        match self {
+            Self::Tcp { address } | Self::Http { address, .. } => *address,
+        }
+    }
+}
+
+/// Why a probe failed. The text is what the operator reads.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProbeError {
+    #[error("connection refused")]
+    Refused,
+    #[error("connection reset by the server")]
+    Reset,
+    #[error("no route to the address")]
+    NoRoute,
+    #[error("no answer to the connection request")]
+    NoAnswer,
+    #[error("timed out after {after:?} while {stage}")]
+    TimedOut { after: Duration, stage: Stage },
+    #[error("connection closed before the whole answer")]
+    ClosedEarly,
+    #[error("status {0}")]
+    Status(u16),
+    /// The body, as far as it was read, does not contain the wanted text.
+    #[error("body lacks \"{0}\"")]
+    BodyLacks(String),
+    #[error("the answer is not HTTP/1.1: {0}")]
+    NotHttp(String),
+    /// The check itself cannot be sent: host or path are not valid HTTP.
+    #[error("the request cannot be made: {0}")]
+    BadRequest(String),
+    #[error("{0}")]
+    Io(String),
+}
+
+/// How far a probe had come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    Connect,
+    Answer,
+    Body,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "connecting",
+            Self::Answer => "waiting for the answer",
+            Self::Body => "reading the body",
+        })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]

@@ -1,10 +1,14 @@
 //! The resources. Fields are what the rest of vipcast works with: parsed, defaulted, legal.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
+
+use crate::{Illegal, scalar};
 
 /// Name of a resource: up to 63 of `[a-z0-9.-]`, beginning and ending with a letter or digit.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,6 +17,20 @@ pub struct Name(pub(crate) String);
 impl Name {
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for Name {
+    type Err = Illegal;
+
+    fn from_str(text: &str) -> Result<Self, Illegal> {
+        scalar::name(text)
     }
 }
 
