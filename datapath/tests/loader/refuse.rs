@@ -138,7 +138,8 @@ fn a_set_that_does_not_fit_changes_nothing() {
         let wanted = wanted(node, &["in0"], "out0", "server", &[1]);
         let good = datapath.apply(&wanted).expect("applied");
         let mut too_much = wanted.clone();
-        let spec = too_much.pools[&pool()].clone();
+        let mut spec = too_much.pools[&pool()].clone();
+        spec.ring_bits = 11;
         for n in 0..15 {
             too_much.pools.insert(datapath::PoolName(format!("pool-{n}")), spec.clone());
         }

@@ -116,9 +116,10 @@ impl Report {
         let prefixes = fsm.import().announced;
         self.malformed(fsm.import());
         self.entry.count(|status| {
-            status.messages_received = received;
-            status.messages_sent = sent;
-            status.received_prefixes = prefixes;
+            let old = (status.messages_received, status.messages_sent, status.received_prefixes);
+            (status.messages_received, status.messages_sent, status.received_prefixes) =
+                (received, sent, prefixes);
+            old != (received, sent, prefixes)
         });
     }
 
