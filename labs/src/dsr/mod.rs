@@ -1,0 +1,10 @@
+//! The first lab, `tcp-l3dsr-ha`: a VIP on three nodes behind one router, three real servers by IPIP with direct server
+//! return.
+
+mod facts;
+pub mod predict;
+
+use crate::suite::Suite;
+
+/// Everything that the lab asserts.
+pub const SUITE: Suite = Suite { lab: "tcp-l3dsr-ha", settle: |_| Ok(()), checks: &[], faults: &[] };
