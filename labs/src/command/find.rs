@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail};
 
 /// The daemon and the command line come from the same build as this program.
 const PROGRAMS: [&str; 3] = ["vipcastd", "vipcast", "vipcast-lab"];
@@ -43,16 +43,14 @@ pub(super) fn names() -> Vec<String> {
     names
 }
 
-/// The programs that every machine of a lab gets.
-pub(super) fn programs() -> Result<Vec<PathBuf>> {
+/// The programs that every machine of a lab gets: those beside this one. `all`: none of them may be missing.
+pub(super) fn programs(all: bool) -> Result<Vec<PathBuf>> {
     let own = std::env::current_exe().context("own program")?;
     let dir = own.parent().context("own directory")?;
-    PROGRAMS
-        .iter()
-        .map(|name| {
-            let path = dir.join(name);
-            ensure!(path.is_file(), "{} is missing: `cargo xtask build` builds it", path.display());
-            Ok(path)
-        })
-        .collect()
+    let (there, missing): (Vec<_>, Vec<_>) =
+        PROGRAMS.iter().map(|name| dir.join(name)).partition(|path| path.is_file());
+    if let Some(path) = missing.first().filter(|_| all) {
+        bail!("{} is missing: `cargo xtask build` builds it", path.display());
+    }
+    Ok(there)
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use labs::host::interrupt;
 use labs::suite::{self, Reporter, Request};
 
@@ -13,7 +13,8 @@ pub(super) fn run(name: &str, how: How) -> Result<ExitCode> {
     let request = Request {
         lab: name.to_owned(),
         source: find::lab(name)?,
-        programs: find::programs()?,
+        programs: find::programs(suite::of_lab(name).is_some())?,
+        holder: std::env::current_exe().context("own program")?,
         fault: how.fault,
         only: how.only,
         keep: how.keep,

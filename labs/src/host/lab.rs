@@ -22,6 +22,8 @@ use crate::clab::{self, Topology};
 
 /// Where a node finds the programs of this build.
 const PROGRAMS: &str = "/usr/local/bin";
+/// What a node's holder says when something is wrong, in the node's directory.
+const LOG: &str = "holder.log";
 
 /// How a lab is brought up.
 #[derive(Debug, Clone)]
@@ -32,6 +34,8 @@ pub struct Options {
     pub edits: Vec<Edit>,
     /// Programs of this build that every node gets.
     pub programs: Vec<PathBuf>,
+    /// `vipcast-lab`, whose `node-init` holds the nodes.
+    pub holder: PathBuf,
 }
 
 /// A lab that is up. Taken down when dropped, unless kept.
@@ -149,13 +153,14 @@ impl Lab {
         std::fs::create_dir_all(NETNS).with_context(|| format!("cannot create {NETNS}"))?;
         let programs = options.programs.iter().map(|path| program_bind(path)).collect::<Result<Vec<_>>>()?;
         for (name, node) in &self.topology.nodes {
-            let holder = start_holder(&self.place, name, node, &programs)
+            let holder = start_holder(&self.place, name, node, &programs, &options.holder)
                 .with_context(|| format!("node {name} does not start"))?;
             self.holders.insert(name.clone(), holder);
         }
         // All of them set themselves up at the same time.
         for (name, holder) in &mut self.holders {
-            let ready = read_ready(holder).with_context(|| format!("node {name} does not start"))?;
+            let ready = read_ready(holder, &self.place.node(name).join(LOG))
+                .with_context(|| format!("node {name} does not start"))?;
             let init = ProcessId::of(ready.pid).with_context(|| format!("node {name} has died"))?;
             let entry = NodeEntry { init: Some(init), netns_inode: Some(ready.netns_inode) };
             self.journal.nodes.insert(name.clone(), entry);
@@ -268,7 +273,13 @@ fn program_bind(path: &Path) -> Result<BindSpec> {
     Ok(BindSpec { source: path.to_path_buf(), target: Path::new(PROGRAMS).join(name), read_only: true })
 }
 
-fn start_holder(place: &Place, name: &str, node: &clab::Node, programs: &[BindSpec]) -> Result<Child> {
+fn start_holder(
+    place: &Place,
+    name: &str,
+    node: &clab::Node,
+    programs: &[BindSpec],
+    program: &Path,
+) -> Result<Child> {
     let dir = place.node(name);
     layer::prepare(&dir)?;
     let bpf = dir.join("bpf");
@@ -293,23 +304,27 @@ fn start_holder(place: &Place, name: &str, node: &clab::Node, programs: &[BindSp
     };
     let path = dir.join(SPEC);
     std::fs::write(&path, serde_json::to_vec(&spec)?).context("cannot write the node's specification")?;
-    let runner = std::env::current_exe().context("own program")?;
+    // Not the runner's stderr: whoever reads that waits for its end, and a kept lab outlives the runner.
+    let log = std::fs::File::create(dir.join(LOG)).context("cannot create the holder's log")?;
     let mut command = Command::new("unshare");
     command
         .args(["--net", "--mount", "--pid", "--uts", "--fork", "--kill-child", "--"])
-        .arg(runner)
+        .arg(program)
         .arg("node-init")
         .arg(&path)
         .stdin(Stdio::piped())
-        .stdout(Stdio::piped());
+        .stdout(Stdio::piped())
+        .stderr(log);
     process::spawn(&mut command)
 }
 
-fn read_ready(holder: &mut Child) -> Result<Ready> {
+fn read_ready(holder: &mut Child, log: &Path) -> Result<Ready> {
     let stdout = holder.stdout.take().context("no pipe")?;
     let mut line = String::new();
     BufReader::new(stdout).read_line(&mut line).context("cannot read from the node")?;
-    ensure!(!line.is_empty(), "it ended at once; its reason stands above");
+    if line.is_empty() {
+        bail!("{}", std::fs::read_to_string(log).unwrap_or_default().trim());
+    }
     serde_json::from_str(&line).context("the node said something else")
 }
 

@@ -14,6 +14,7 @@ pub struct Request {
     pub lab: String,
     pub source: PathBuf,
     pub programs: Vec<PathBuf>,
+    pub holder: PathBuf,
     pub fault: Option<String>,
     pub only: Vec<String>,
     pub keep: bool,
@@ -29,6 +30,7 @@ pub fn run(request: &Request, say: &Reporter) -> Result<Report> {
         source: request.source.clone(),
         edits: fault.map(|fault| fault.edits.to_vec()).unwrap_or_default(),
         programs: request.programs.clone(),
+        holder: request.holder.clone(),
     };
     say.title(&request.lab, "bringing it up");
     if let Some(fault) = fault {
