@@ -5,6 +5,7 @@
 //! wanted set into an ordered list of [`Write`]s, during none of which a packet can meet a half-written entry.
 
 mod area;
+mod check;
 mod plan;
 mod record;
 mod view;
@@ -16,14 +17,17 @@ use datapath_common::abi::{self, Slot};
 
 use crate::{BackendId, PoolName, ServiceId};
 
-pub use plan::{PlanError, Want, plan};
+pub use check::PlanError;
+pub use plan::{Want, plan};
 pub use view::{View, view};
 
 /// Sizes of the maps: part of the ABI of the pins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     pub vips: u32,
+    /// Of services, and as many of pools.
     pub services: u32,
+    /// Records; a pool takes a power of two of them.
     pub backends: u32,
     pub ring_slots: u32,
 }
@@ -36,9 +40,6 @@ impl Default for Limits {
 
 /// Entries of the egress map: interfaces that packets leave by.
 pub const EGRESS_SLOTS: u32 = 256;
-
-/// ICMP errors that the program may make, per second and VIP: what routers commonly allow themselves.
-pub const ICMP_ERRORS_PER_SECOND: u32 = 100;
 
 /// Longest pool name that a record holds, bytes.
 pub const POOL_NAME_MAX: usize = 244;
