@@ -84,7 +84,6 @@ pub const CLEAN: &str = "clean";
 mod tests {
     use std::collections::BTreeSet;
 
-
     #[test]
     fn every_check_has_a_fault_and_every_fault_its_checks() {
         let suite = &crate::dsr::SUITE;
