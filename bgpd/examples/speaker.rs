@@ -66,7 +66,11 @@ fn main() -> Result<(), Error> {
             }
             ["wait", what] => println!("{}", runtime.block_on(wait(&speaker, &wanted, what))),
             ["status"] => println!("{:?}", speaker.status().borrow().peers.get(PEER)),
-            ["keep"] => break,
+            ["keep"] => {
+                runtime.block_on(speaker.shutdown(Shutdown::Keep));
+                println!("ok");
+                return Ok(());
+            }
             ["cease", text @ ..] => {
                 runtime.block_on(speaker.shutdown(Shutdown::Cease(text.join(" "))));
                 println!("ceased");
@@ -79,7 +83,6 @@ fn main() -> Result<(), Error> {
         }
     }
     runtime.block_on(speaker.shutdown(Shutdown::Keep));
-    println!("kept");
     Ok(())
 }
 

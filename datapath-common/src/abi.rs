@@ -255,13 +255,13 @@ const _: () = {
 mod pod {
     #![allow(unsafe_code)]
     use super::*;
-    // SAFETY: all are repr(C), Copy, without padding (sizes asserted above), and every bit pattern is valid.
-    unsafe impl aya::Pod for Config {}
-    unsafe impl aya::Pod for Iface {}
-    unsafe impl aya::Pod for ServiceKey4 {}
-    unsafe impl aya::Pod for ServiceKey6 {}
-    unsafe impl aya::Pod for Service {}
-    unsafe impl aya::Pod for Vip {}
-    unsafe impl aya::Pod for Backend {}
-    unsafe impl aya::Pod for Traffic {}
+    macro_rules! pod {
+        ($($value:ty),*) => {
+            $(
+                // SAFETY: repr(C), Copy, without padding (sizes asserted above), and every bit pattern is valid.
+                unsafe impl aya::Pod for $value {}
+            )*
+        };
+    }
+    pod!(Config, Iface, ServiceKey4, ServiceKey6, Service, Vip, Backend, Traffic);
 }

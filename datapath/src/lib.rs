@@ -12,6 +12,7 @@ pub mod tables;
 pub mod wanted;
 
 pub use predict::{Flow, Model, Ring};
+pub use tables::Limits;
 pub use wanted::{
     Backend, BackendId, Egress, Forwarding, Ingress, PoolName, PoolSpec, Protocol, ServiceId, ServiceSpec,
     Undefined, VipSpec, Wanted,
@@ -24,4 +25,4 @@ pub mod loader;
 #[cfg(feature = "loader")]
 pub use decap::{Decap, DecapWanted};
 #[cfg(feature = "loader")]
-pub use loader::{Datapath, Error, Found, Limits, Mode, Options, ReadBack, Stats};
+pub use loader::{AttachError, Datapath, Error, Found, Mode, Options, ReadBack, Stats};

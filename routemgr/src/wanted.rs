@@ -1,6 +1,7 @@
 //! What the caller wants of the kernel's routing state, and what is really there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -30,6 +31,25 @@ pub struct RouteKey {
     pub table: u32,
     /// Metric / priority.
     pub metric: u32,
+}
+
+impl fmt::Display for RouteKey {
+    /// In the words of `ip route`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.prefix.fmt(f)?;
+        if self.table != RouteKey::MAIN {
+            write!(f, " table {}", self.table)?;
+        }
+        if self.metric != 0 {
+            write!(f, " metric {}", self.metric)?;
+        }
+        Ok(())
+    }
+}
+
+impl RouteKey {
+    /// RT_TABLE_MAIN.
+    pub const MAIN: u32 = 254;
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,7 +115,7 @@ pub enum ResolutionError {
     Pending,
     #[error("no route to {0}")]
     NoRoute(IpAddr),
-    #[error("the route to {address} is a {kind} route")]
+    #[error("the route to {address} is of type {kind}")]
     Unusable { address: IpAddr, kind: String },
     #[error("next hop {next_hop} on {device} does not answer ARP/ND")]
     NeighbourFailed { next_hop: IpAddr, device: String },
@@ -108,7 +128,8 @@ pub enum ResolutionError {
 /// Something foreign stands where we want to write.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum Conflict {
-    #[error("route {key:?} exists with protocol {protocol}: remove it or choose another metric")]
+    /// `key` as the caller wrote it; `protocol` is rtm_protocol (linux/rtnetlink.h).
+    #[error("route {key} exists with protocol {}: remove it or choose another metric", protocol_name(*protocol))]
     ForeignRoute { key: RouteKey, protocol: u8 },
     #[error("address {address} is already on {device}, not set by vipcast")]
     ForeignAddress { address: IpAddr, device: String },
@@ -116,4 +137,23 @@ pub enum Conflict {
     Sysctl { path: String, wanted: String, reason: String },
     #[error("{what}: {reason}")]
     Kernel { what: String, reason: String },
+}
+
+/// RTPROT_* that operators meet, as iproute2 names them.
+fn protocol_name(protocol: u8) -> String {
+    let name = match protocol {
+        1 => "redirect",
+        2 => "kernel",
+        3 => "boot",
+        4 => "static",
+        9 => "ra",
+        11 => "zebra",
+        12 => "bird",
+        16 => "dhcp",
+        186 => "bgp",
+        187 => "isis",
+        188 => "ospf",
+        other => return other.to_string(),
+    };
+    format!("{name} ({protocol})")
 }

@@ -8,11 +8,16 @@ pub struct Framer {
     bytes: Vec<u8>,
     /// Where the first unread message starts.
     start: usize,
+    /// Behind a broken header there are no messages any more.
+    broken: Option<Notification>,
 }
 
 impl Framer {
     /// Appends what came from the network.
     pub fn push(&mut self, chunk: &[u8]) {
+        if self.broken.is_some() {
+            return;
+        }
         self.bytes.drain(..self.start.min(self.bytes.len()));
         self.start = 0;
         self.bytes.extend_from_slice(chunk);
@@ -21,16 +26,22 @@ impl Framer {
     /// The next whole message, header included; `None` until more bytes arrive.
     ///
     /// # Errors
-    /// A header error as soon as the header can be read, without waiting for the body.
+    /// A header error as soon as the header can be read, without waiting for the body; it stays.
     pub fn next_frame(&mut self) -> Option<Result<&[u8], Notification>> {
-        let rest = self.bytes.get(self.start..).unwrap_or_default();
-        let header = rest.first_chunk::<HEADER>()?;
-        let length = match check_header(header) {
+        if let Some(error) = &self.broken {
+            return Some(Err(error.clone()));
+        }
+        let header = *self.bytes.get(self.start..)?.first_chunk::<HEADER>()?;
+        let length = match check_header(&header) {
             Ok((length, _)) => length,
-            Err(error) => return Some(Err(error)),
+            Err(error) => {
+                self.bytes = Vec::new();
+                return Some(Err(self.broken.insert(error).clone()));
+            }
         };
-        let frame = rest.get(..length)?;
-        self.start = self.start.saturating_add(length);
+        let end = self.start.saturating_add(length);
+        let frame = self.bytes.get(self.start..end)?;
+        self.start = end;
         Some(Ok(frame))
     }
 }

@@ -95,7 +95,9 @@ fn of_vip(vip: &VipPlan, source: &ViewSource) -> Vec<Finding> {
             "no peer of this node is selected: add a peer, or change the vip's peer_selector",
         ),
         Ok(()) if to.is_empty() => Finding::new(ADVERTISED, false, "NotSent", not_sent(vip, source)),
-        Ok(()) => Finding::new(ADVERTISED, true, "Sent", format!("{} was sent to {}", vip.prefix, to.join(", "))),
+        Ok(()) => {
+            Finding::new(ADVERTISED, true, "Sent", format!("{} was sent to {}", vip.prefix, to.join(", ")))
+        }
     };
     let missing: Vec<_> = vip.peers.iter().filter(|peer| !to.contains(peer)).map(String::as_str).collect();
     let sick = sick_services(vip.address, source);
@@ -115,7 +117,10 @@ fn of_vip(vip: &VipPlan, source: &ViewSource) -> Vec<Finding> {
 fn not_sent(vip: &VipPlan, source: &ViewSource) -> String {
     let states = vip.peers.iter().map(|name| match source.speaker.peers.get(name) {
         Some(peer) if peer.state == PeerState::Established => {
-            format!("{name} is Established but has not been sent {} (families or next hop missing?)", vip.prefix)
+            format!(
+                "{name} is Established but has not been sent {} (families or next hop missing?)",
+                vip.prefix
+            )
         }
         Some(peer) => {
             let error = peer.last_error.as_deref().map(|e| format!(": {e}")).unwrap_or_default();
@@ -135,7 +140,9 @@ fn of_service(service: &ServicePlan, source: &ViewSource) -> Vec<Finding> {
     let programmed = match (&source.observed.datapath.fault, service.programmed) {
         (Some(fault), _) => Finding::new(PROGRAMMED, false, "DatapathFault", fault),
         (None, true) => Finding::new(PROGRAMMED, true, "ReadBack", "entry, ring and records are in the maps"),
-        (None, false) => Finding::new(PROGRAMMED, false, "NotProgrammed", "its entry was not read back as wanted"),
+        (None, false) => {
+            Finding::new(PROGRAMMED, false, "NotProgrammed", "its entry was not read back as wanted")
+        }
     };
     let degraded = if service.healthy {
         Finding::new(DEGRADED, false, "AsWanted", "")
@@ -197,7 +204,8 @@ fn of_peer(name: &str, source: &ViewSource) -> Vec<Finding> {
             )
         }
         None => {
-            let why = source.bgp_fault.clone().unwrap_or_else(|| "the speaker has not taken it up yet".into());
+            let why =
+                source.bgp_fault.clone().unwrap_or_else(|| "the speaker has not taken it up yet".into());
             (
                 Finding::new(PROGRAMMED, false, "NotStarted", why.clone()),
                 Finding::new(DEGRADED, true, "NotEstablished", why),
@@ -235,7 +243,8 @@ fn why_not_installed(key: &routemgr::RouteKey, source: &ViewSource) -> String {
         return fault.clone();
     }
     let prefix = key.prefix.to_string();
-    let mine = source.observed.routes.conflicts.iter().map(ToString::to_string).filter(|c| c.contains(&prefix));
+    let mine =
+        source.observed.routes.conflicts.iter().map(ToString::to_string).filter(|c| c.contains(&prefix));
     let mine: Vec<_> = mine.collect();
     if mine.is_empty() { format!("{prefix} was not read back from the kernel yet") } else { mine.join("; ") }
 }

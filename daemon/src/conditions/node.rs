@@ -20,7 +20,8 @@ pub fn of_node(source: &ViewSource, facts: &Facts) -> Vec<Finding> {
 /// A store that runs from its copy serves: it is a fault to cure, not a reason to send traffic elsewhere.
 fn ready(source: &ViewSource, facts: &Facts, parts: &[Finding]) -> Finding {
     let serves = |f: &&Finding| {
-        f.status != Some(true) && !(f.kind == "StoreHealthy" && matches!(source.store, Condition::LastGood { .. }))
+        f.status != Some(true)
+            && !(f.kind == "StoreHealthy" && matches!(source.store, Condition::LastGood { .. }))
     };
     if facts.seed.is_none() && !source.plan.services.is_empty() {
         let message = "[fleet] seed is missing in this node's configuration: services cannot be served";
@@ -33,7 +34,12 @@ fn ready(source: &ViewSource, facts: &Facts, parts: &[Finding]) -> Finding {
         return Finding::new(READY, false, "Restarting", "gathering the state of routes and neighbours");
     }
     if !source.converged {
-        return Finding::new(READY, false, "Programming", "the datapath does not hold all that is wanted yet");
+        return Finding::new(
+            READY,
+            false,
+            "Programming",
+            "the datapath does not hold all that is wanted yet",
+        );
     }
     Finding::new(READY, true, "Serving", "")
 }
@@ -42,10 +48,15 @@ fn store(source: &ViewSource) -> Finding {
     let kind = "StoreHealthy";
     match &source.store {
         Condition::Healthy => Finding::new(kind, true, "Healthy", ""),
-        Condition::LastGood { why, remedy } => {
-            Finding::new(kind, false, "LastGood", format!("{why}; running from the copy, writes are refused: {remedy}"))
+        Condition::LastGood { why, remedy } => Finding::new(
+            kind,
+            false,
+            "LastGood",
+            format!("{why}; running from the copy, writes are refused: {remedy}"),
+        ),
+        Condition::Unreadable { why, remedy } => {
+            Finding::new(kind, false, "Unreadable", format!("{why}: {remedy}"))
         }
-        Condition::Unreadable { why, remedy } => Finding::new(kind, false, "Unreadable", format!("{why}: {remedy}")),
     }
 }
 
@@ -106,7 +117,8 @@ fn bgp(source: &ViewSource) -> Finding {
     if let Some(fault) = &source.bgp_fault {
         return Finding::new(kind, false, "SpeakerFault", fault);
     }
-    let enabled: Vec<_> = source.plan.bgp.peers.iter().filter(|(_, p)| p.enabled).map(|(name, _)| name).collect();
+    let enabled: Vec<_> =
+        source.plan.bgp.peers.iter().filter(|(_, p)| p.enabled).map(|(name, _)| name).collect();
     if enabled.is_empty() {
         return Finding::new(kind, true, "NoPeers", "this node has no peers");
     }
@@ -115,5 +127,10 @@ fn bgp(source: &ViewSource) -> Finding {
     };
     let established = enabled.iter().filter(up).count();
     let message = format!("{established} of {} sessions are established", enabled.len());
-    Finding::new(kind, established > 0, if established > 0 { "Established" } else { "NotEstablished" }, message)
+    Finding::new(
+        kind,
+        established > 0,
+        if established > 0 { "Established" } else { "NotEstablished" },
+        message,
+    )
 }

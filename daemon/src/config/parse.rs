@@ -14,8 +14,7 @@ use super::{Bgp, Config, Datapath, Located, Log, LogFormat, Node, Paths, Routes,
 
 /// Longest name of a network interface (IFNAMSIZ - 1).
 const INTERFACE_NAME: usize = 15;
-const TABLES: [&str; 9] =
-    ["node", "fleet", "bgp", "datapath", "routes", "removal", "api", "paths", "log"];
+const TABLES: [&str; 9] = ["node", "fleet", "bgp", "datapath", "routes", "removal", "api", "paths", "log"];
 
 pub(super) fn parse(text: &str, host_name: &str) -> Result<Config, Vec<Located>> {
     let mut reader = Reader { text, errors: Vec::new() };
@@ -125,7 +124,10 @@ impl<'t> Reader<'t> {
         };
         let parsed = halves.and_then(|(high, low)| Some([word(high)?, word(low)?]));
         if parsed.is_none() {
-            self.error(&seed.span(), "fleet.seed must be 16 bytes as 32 hexadecimal digits, the same on every node");
+            self.error(
+                &seed.span(),
+                "fleet.seed must be 16 bytes as 32 hexadecimal digits, the same on every node",
+            );
         }
         parsed
     }
@@ -196,7 +198,10 @@ impl<'t> Reader<'t> {
                         || name.len() > INTERFACE_NAME
                         || name.contains(|c: char| c == '/' || c.is_whitespace())
                     {
-                        self.error(&interface.span(), "an interface name has 1 to 15 characters, no `/` or space");
+                        self.error(
+                            &interface.span(),
+                            "an interface name has 1 to 15 characters, no `/` or space",
+                        );
                     } else if interfaces.contains(name) {
                         self.error(&interface.span(), format!("interface {name} is there twice"));
                     }
@@ -239,7 +244,10 @@ impl<'t> Reader<'t> {
         });
         let metric = raw.metric.map_or(1024, |metric| {
             if *metric.get_ref() == 0 {
-                self.error(&metric.span(), "routes.metric must be at least 1: 0 means another value for IPv6");
+                self.error(
+                    &metric.span(),
+                    "routes.metric must be at least 1: 0 means another value for IPv6",
+                );
             }
             metric.into_inner()
         });
@@ -268,7 +276,14 @@ impl<'t> Reader<'t> {
     }
 
     /// A duration like `500ms` or `1m 30s` between `least` and `most` seconds.
-    fn duration(&mut self, value: Option<Spanned<String>>, key: &str, default: &str, least: u64, most: u64) -> Duration {
+    fn duration(
+        &mut self,
+        value: Option<Spanned<String>>,
+        key: &str,
+        default: &str,
+        least: u64,
+        most: u64,
+    ) -> Duration {
         let (text, span) = match value {
             Some(value) => (value.get_ref().clone(), value.span()),
             None => (default.to_owned(), 0..0),

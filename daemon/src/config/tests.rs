@@ -69,7 +69,11 @@ fn every_violation_is_reported_at_once_in_order() {
                 wrong = 1\n[routes]\nresync = \"soon\"\n[log]\nformat = \"xml\"\n[paths]\nrun = \"relative\"\n";
     let errors = errors(text);
     let lines: Vec<&str> = errors.iter().map(|e| e.split(',').next().unwrap()).collect();
-    assert_eq!(lines, ["line 1", "line 4", "line 5", "line 8", "line 10", "line 12", "line 14"], "{errors:#?}");
+    assert_eq!(
+        lines,
+        ["line 1", "line 4", "line 5", "line 8", "line 10", "line 12", "line 14"],
+        "{errors:#?}"
+    );
 }
 
 #[test]

@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-pub use view::{View, ViewSource};
+pub use view::{Dated, View, ViewSource};
 
 use crate::mechanism::{Bgp, Datapath, Event, Health, Request, Routes};
 use crate::plan::{self, DatapathView, Facts, Intent, Lingering, Observed, Plan};
@@ -207,7 +207,9 @@ impl Engine {
                 self.intent = Arc::new(intent);
                 self.contents = contents;
             }
-            Err(why) => error!(rev = contents.revision, %why, "stored contents cannot be used; keeping the last"),
+            Err(why) => {
+                error!(rev = contents.revision, %why, "stored contents cannot be used; keeping the last")
+            }
         }
     }
 
@@ -236,8 +238,12 @@ impl Engine {
         self.complete |= self.is_complete(&plan, converged, now);
         plan.bgp.complete = self.complete;
         self.announce(&plan);
-        self.parts.routes.set_wanted(plan.routes.clone());
-        self.parts.health.set_wanted(plan.health.clone());
+        if plan.routes != self.plan.routes {
+            self.parts.routes.set_wanted(plan.routes.clone());
+        }
+        if plan.health != self.plan.health {
+            self.parts.health.set_wanted(plan.health.clone());
+        }
         self.program(&plan, converged, now);
         self.remember(&plan, &observed);
         self.adoption.forget_absent(&plan);
@@ -342,7 +348,11 @@ impl Engine {
             (Found::Adopted { attached }, Some(read_back)) => {
                 self.adoption.adopt(read_back, now);
                 info!(?attached, holding = self.adoption.holding, "adopted the running datapath");
-                self.parts.facts.ingress.iter().all(|i| attached.contains(i) && read_back.attached.contains_key(i))
+                self.parts
+                    .facts
+                    .ingress
+                    .iter()
+                    .all(|i| attached.contains(i) && read_back.attached.contains_key(i))
             }
             _ => false,
         };
@@ -399,7 +409,9 @@ impl Engine {
             let (was, is) = (self.plan.announced.contains(&vip.address), vip.announce.is_ok());
             match &vip.announce {
                 Ok(()) if !was => info!(vip = name.as_str(), prefix = %vip.prefix, "announcing"),
-                Err(reason) if was => warn!(vip = name.as_str(), prefix = %vip.prefix, %reason, "withdrawing"),
+                Err(reason) if was => {
+                    warn!(vip = name.as_str(), prefix = %vip.prefix, %reason, "withdrawing")
+                }
                 _ => {}
             }
             if was && !is {

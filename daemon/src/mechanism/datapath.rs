@@ -19,16 +19,25 @@ pub enum Request {
     /// Read back without changing anything.
     Audit,
     Stats(oneshot::Sender<Result<Stats, String>>),
+    /// Maps and counters as they are now.
+    Inspect(oneshot::Sender<Result<(ReadBack, Stats), String>>),
 }
 
 #[derive(Debug)]
 pub enum Event {
     /// Once, before everything else that works.
-    Opened { found: Found, read_back: Result<ReadBack, String> },
+    Opened {
+        found: Found,
+        read_back: Result<ReadBack, String>,
+    },
     /// It cannot be opened; tried again.
     Unusable(String),
     /// `read_back` is what the maps hold now, also after an error.
-    Applied { wanted: Arc<Wanted>, outcome: Result<(), String>, read_back: Result<ReadBack, String> },
+    Applied {
+        wanted: Arc<Wanted>,
+        outcome: Result<(), String>,
+        read_back: Result<ReadBack, String>,
+    },
     Audited(Result<ReadBack, String>),
 }
 
@@ -39,11 +48,16 @@ pub struct DatapathThread {
 }
 
 impl DatapathThread {
-    /// The receiver hears [`Event::Opened`] or [`Event::Unusable`] first.
-    pub fn start(options: Options) -> std::io::Result<(Self, mpsc::Receiver<Event>)> {
+    /// The receiver hears [`Event::Opened`] or [`Event::Unusable`] first. Without `touch` nothing is opened at all and
+    /// requests are refused.
+    pub fn start(options: Options, touch: bool) -> std::io::Result<(Self, mpsc::Receiver<Event>)> {
         let (requests, inbox) = blocking::channel();
         let (events, outbox) = mpsc::channel(EVENTS);
-        std::thread::Builder::new().name("datapath".into()).spawn(move || serve(&options, &inbox, &events))?;
+        let thread = move || match touch {
+            true => serve(&options, &inbox, &events),
+            false => while refuse_until_retry(&inbox, "it is left untouched").is_some() {},
+        };
+        std::thread::Builder::new().name("datapath".into()).spawn(thread)?;
         Ok((Self { requests }, outbox))
     }
 }
@@ -70,6 +84,11 @@ fn serve(options: &Options, inbox: &blocking::Receiver<Request>, events: &mpsc::
             Request::Stats(reply) => {
                 // Who asked may have left.
                 let _ = reply.send(datapath.stats().map_err(|e| e.to_string()));
+                continue;
+            }
+            Request::Inspect(reply) => {
+                let stats = datapath.stats().map_err(|e| e.to_string());
+                let _ = reply.send(read_back(&datapath).and_then(|read_back| Ok((read_back, stats?))));
                 continue;
             }
         };
@@ -115,6 +134,9 @@ fn refuse_until_retry(inbox: &blocking::Receiver<Request>, why: &str) -> Option<
     loop {
         match inbox.recv_timeout(retry.saturating_duration_since(std::time::Instant::now())) {
             Ok(Request::Stats(reply)) => {
+                let _ = reply.send(Err(why.to_owned()));
+            }
+            Ok(Request::Inspect(reply)) => {
                 let _ = reply.send(Err(why.to_owned()));
             }
             Ok(Request::Apply(_) | Request::Audit) => {}

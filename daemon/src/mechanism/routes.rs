@@ -18,12 +18,14 @@ pub struct Routing {
 }
 
 impl Routing {
-    /// Needs a tokio runtime.
-    pub fn start(options: Options) -> Self {
+    /// Needs a tokio runtime. Without `touch` the manager is never started.
+    pub fn start(options: Options, touch: bool) -> Self {
         let (wanted, wanted_changes) = watch::channel(None);
         let (publish, observed) = watch::channel(Arc::default());
         let (fault_tx, fault) = watch::channel(None);
-        tokio::spawn(keep(options, wanted_changes, publish, fault_tx));
+        if touch {
+            tokio::spawn(keep(options, wanted_changes, publish, fault_tx));
+        }
         Self { wanted, observed, fault }
     }
 }

@@ -71,9 +71,8 @@ pub(super) fn services(
         // While a change is on its way, a VIP that is announced keeps its place (see the top of the file).
         let carried = read_back.is_some() && observed.announced.contains(&id.vip);
         let members = read_back.and_then(|r| r.members.get(&pool_name));
-        let has_slots = |backend| {
-            carried && new_ring || members.is_some_and(|m| m.contains(&BackendId(backend)))
-        };
+        let has_slots =
+            |backend| carried && new_ring || members.is_some_and(|m| m.contains(&BackendId(backend)));
         let usable = usable(pool, service.forwarding, has_slots);
         let programmed = read_back.is_some_and(|r| r.services.get(id) == Some(&pool_name));
         let healthy = (programmed || carried && new_entry) && usable >= pool.min_healthy;
@@ -217,11 +216,7 @@ fn enough(vip: &Vip, services: &[(&Name, &ServicePlan)]) -> Result<(), Reason> {
 
 /// Services that linger serve only while their VIP is not announced: then its removal caused the withdraw, or there is
 /// nobody left to ask for it.
-pub(super) fn still_serves(
-    id: &ServiceId,
-    service: &WorkService<'_>,
-    announced: &BTreeSet<IpAddr>,
-) -> bool {
+pub(super) fn still_serves(id: &ServiceId, service: &WorkService<'_>, announced: &BTreeSet<IpAddr>) -> bool {
     debug_assert_eq!(service_id(id.vip, service.service), *id);
     !service.lingers || !announced.contains(&id.vip)
 }

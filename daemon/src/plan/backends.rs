@@ -28,7 +28,9 @@ pub enum NotUsable {
     Draining,
     #[error("{0}")]
     Unresolved(ResolutionError),
-    #[error("it is behind the gateway {gateway}: l2 forwarding needs a backend on a segment of this node, use ipip")]
+    #[error(
+        "it is behind the gateway {gateway}: l2 forwarding needs a backend on a segment of this node, use ipip"
+    )]
     NotOnLink { gateway: IpAddr },
     #[error("it was not probed often enough yet")]
     Unknown,

@@ -44,7 +44,11 @@ pub(super) fn wanted(
 fn attributes(policy: &AnnouncePolicy) -> RouteAttributes {
     RouteAttributes {
         communities: policy.communities.iter().map(|c| Community(*c)).collect(),
-        large_communities: policy.large_communities.iter().map(|(a, b, c)| LargeCommunity(*a, *b, *c)).collect(),
+        large_communities: policy
+            .large_communities
+            .iter()
+            .map(|(a, b, c)| LargeCommunity(*a, *b, *c))
+            .collect(),
         med: policy.med,
         prepend: policy.prepend,
         local_pref: None,

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use ::datapath::{Backend, BackendId, Egress, Ingress, PoolName, PoolSpec, ServiceSpec, Undefined, VipSpec, Wanted};
+use ::datapath::{
+    Backend, BackendId, Egress, Ingress, PoolName, PoolSpec, ServiceSpec, Undefined, VipSpec, Wanted,
+};
 use model::{EchoPolicy, Forwarding, Hashing, Name, Pool, Service, UndefinedPolicy};
 
 use super::announce::still_serves;
@@ -56,7 +58,11 @@ pub(super) fn wanted(
     let mut wanted = Wanted {
         icmp_errors_per_second: facts.icmp_errors_per_second,
         ingress: facts.ingress.iter().map(|name| (name.clone(), ingress.clone())).collect(),
-        vips: work.vips.iter().map(|(address, v)| (*address, vip(v.vip, announced.contains(address)))).collect(),
+        vips: work
+            .vips
+            .iter()
+            .map(|(address, v)| (*address, vip(v.vip, announced.contains(address))))
+            .collect(),
         ..Wanted::default()
     };
     let Some(seed) = facts.seed else { return wanted };

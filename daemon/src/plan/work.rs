@@ -67,7 +67,10 @@ impl<'a> Work<'a> {
                 work.pools.entry(name).or_insert(pool);
             }
             for route in removed.routes.values() {
-                let taken = work.routes.iter().any(|r| (r.prefix, r.table, r.metric) == (route.prefix, route.table, route.metric));
+                let taken = work
+                    .routes
+                    .iter()
+                    .any(|r| (r.prefix, r.table, r.metric) == (route.prefix, route.table, route.metric));
                 if !taken {
                     work.routes.push(route);
                 }

@@ -115,9 +115,9 @@ impl File {
             meta.insert("revision", contents.revision)?;
             let mut rows = transaction.open_table(RESOURCES)?;
             rows.retain(|(kind, name), _| {
-                Kind::ALL.iter().any(|k| {
-                    tag(*k) == kind && contents.resources.contains_key(&(*k, name.to_owned()))
-                })
+                Kind::ALL
+                    .iter()
+                    .any(|k| tag(*k) == kind && contents.resources.contains_key(&(*k, name.to_owned())))
             })?;
             for ((kind, name), resource) in &contents.resources {
                 let bytes = resource::encode(resource);

@@ -51,8 +51,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Contents>, Damage> {
 pub(super) fn write(path: &Path, contents: &Contents) -> io::Result<()> {
     let payload = Whole::from(contents).encode_to_vec();
     let temporary = path.with_extension("pb.new");
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
     file.write_all(MAGIC)?;
     file.write_all(&sha256(&payload))?;
     file.write_all(&payload)?;

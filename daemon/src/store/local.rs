@@ -43,7 +43,10 @@ pub struct LocalStore {
 impl LocalStore {
     /// Opens what is in `directory`, making it when it is missing. Anything short of another process in the way gives a
     /// store, whose [`Condition`] says what it is good for. `check` refuses contents that this version cannot run.
-    pub fn open(directory: &Path, check: &dyn Fn(&Contents) -> Result<(), String>) -> Result<Self, OpenError> {
+    pub fn open(
+        directory: &Path,
+        check: &dyn Fn(&Contents) -> Result<(), String>,
+    ) -> Result<Self, OpenError> {
         let path = directory.join("store.redb");
         let copy = directory.join("last-good.pb");
         let (condition, database, contents) = match prepare(directory) {
@@ -64,7 +67,9 @@ impl LocalStore {
             Condition::LastGood { why, remedy } => {
                 error!(rev = contents.revision, %why, %remedy, "running from the store's copy");
             }
-            Condition::Unreadable { why, remedy } => error!(%why, %remedy, "nothing is known of the desired state"),
+            Condition::Unreadable { why, remedy } => {
+                error!(%why, %remedy, "nothing is known of the desired state")
+            }
         }
         Ok(Self {
             copy,
@@ -117,8 +122,7 @@ impl Store for LocalStore {
         let history = lock(&self.history);
         let newest = self.contents.borrow().revision;
         let oldest = history.front().map_or(newest + 1, |c| c.revision);
-        (revision + 1 >= oldest)
-            .then(|| history.iter().filter(|c| c.revision > revision).cloned().collect())
+        (revision + 1 >= oldest).then(|| history.iter().filter(|c| c.revision > revision).cloned().collect())
     }
 
     fn condition(&self) -> Condition {
@@ -231,12 +235,9 @@ fn create(path: &Path, contents: &Contents) -> Result<database::File, String> {
 }
 
 fn unreadable(path: &Path, copy: &Path, database: &str, saved: &str) -> Opened {
-    let why = format!(
-        "neither {} ({database}) nor {} ({saved}) can be used",
-        path.display(),
-        copy.display()
-    );
-    let remedy = "restore one of them from a backup, or move both away to begin with nothing, and restart vipcastd";
+    let why = format!("neither {} ({database}) nor {} ({saved}) can be used", path.display(), copy.display());
+    let remedy =
+        "restore one of them from a backup, or move both away to begin with nothing, and restart vipcastd";
     (Condition::Unreadable { why, remedy: remedy.into() }, None, Contents::default())
 }
 

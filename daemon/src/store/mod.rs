@@ -79,9 +79,15 @@ pub struct Committed {
 pub enum Condition {
     Healthy,
     /// Serving from the copy; writes are refused until `remedy` is done.
-    LastGood { why: String, remedy: String },
+    LastGood {
+        why: String,
+        remedy: String,
+    },
     /// Nothing is known of the desired state: nothing may be changed.
-    Unreadable { why: String, remedy: String },
+    Unreadable {
+        why: String,
+        remedy: String,
+    },
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -80,9 +80,9 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 /// The config digest: over what users said alone, so that nodes with the same configuration agree whatever their
-/// revisions are. Maps are sorted in the generated types, and so is the document.
-pub fn digest(contents: &Contents) -> String {
-    hex(&sha256(&api::normalized(&contents.document()).encode_to_vec()))
+/// revisions are. Maps are sorted in the generated types.
+pub fn digest(document: &api::Document) -> String {
+    hex(&sha256(&api::normalized(document).encode_to_vec()))
 }
 
 /// Names one state of one resource: changes with each change, also back to an earlier value.

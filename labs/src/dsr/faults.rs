@@ -47,6 +47,25 @@ pub(super) const ALL: &[Fault] = &[
         spares: &["ping"],
     },
     Fault {
+        name: "echo-off",
+        about: "the VIPs do not answer echo",
+        edits: &[
+            Edit {
+                file: DOCUMENT,
+                find: "address: 20.20.20.1\n      echo: healthy",
+                replace: "address: 20.20.20.1\n      echo: off",
+            },
+            Edit {
+                file: DOCUMENT,
+                find: "address: 2001:db8:20::1\n      echo: healthy",
+                replace: "address: 2001:db8:20::1\n      echo: off",
+            },
+        ],
+        plant: None,
+        falsifies: &["ping"],
+        spares: &["undefined"],
+    },
+    Fault {
         name: "no-blackhole",
         about: "undefined traffic reaches a kernel that forwards, with no blackhole route under the VIP",
         edits: &[],
@@ -61,6 +80,46 @@ pub(super) const ALL: &[Fault] = &[
         plant: Some(redirects_on),
         falsifies: &["undefined"],
         spares: &[],
+    },
+    Fault {
+        name: "slow-health",
+        about: "servers are probed once a minute",
+        edits: &[
+            Edit {
+                file: DOCUMENT,
+                find: "interval: 250ms\n        timeout: 200ms\n        rise: 1\n        fall: 2\n  # The same servers",
+                replace: "interval: 60s\n        timeout: 200ms\n        rise: 1\n        fall: 2\n  # The same servers",
+            },
+            Edit {
+                file: DOCUMENT,
+                find: "interval: 250ms\n        timeout: 200ms\n        rise: 1\n        fall: 2\n\nservices:",
+                replace: "interval: 60s\n        timeout: 200ms\n        rise: 1\n        fall: 2\n\nservices:",
+            },
+        ],
+        plant: None,
+        falsifies: &["server-failure"],
+        spares: &["ecmp"],
+    },
+    Fault {
+        name: "ignore-health",
+        about: "the pools have no health check",
+        edits: &[
+            Edit {
+                file: DOCUMENT,
+                find: "      health_check:\n        http: { port: 8081, path: /health }\n        interval: 250ms\n        \
+                       timeout: 200ms\n        rise: 1\n        fall: 2\n  # The same servers",
+                replace: "  # The same servers",
+            },
+            Edit {
+                file: DOCUMENT,
+                find: "      health_check:\n        http: { port: 8081, path: /health }\n        interval: 250ms\n        \
+                       timeout: 200ms\n        rise: 1\n        fall: 2\n\nservices:",
+                replace: "\nservices:",
+            },
+        ],
+        plant: None,
+        falsifies: &["withdraw"],
+        spares: &["ecmp"],
     },
     Fault {
         name: "graceful-restart-off",
@@ -83,6 +142,9 @@ pub(super) const ALL: &[Fault] = &[
         spares: &[],
     },
 ];
+
+/// What the nodes are told.
+const DOCUMENT: &str = "vipcast.yml";
 
 const fn no_icmp(file: &'static str) -> Edit {
     Edit { file, find: "icmp_errors_per_second = 1000", replace: "icmp_errors_per_second = 0" }
@@ -154,5 +216,23 @@ fn skip_pin(bench: &Bench<'_>, moment: Moment<'_>) -> Result<()> {
     match moment {
         Moment::DaemonDead(node) => Maps::unpin_all(bench.node(node)?),
         Moment::Settled => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A fault that changes nothing would prove nothing, and is found out only when it is run.
+    #[test]
+    fn every_edit_finds_its_place_in_the_lab() {
+        let lab = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tcp-l3dsr-ha");
+        for fault in ALL {
+            for edit in fault.edits {
+                let text = std::fs::read_to_string(lab.join(edit.file)).unwrap();
+                assert_eq!(text.matches(edit.find).count(), 1, "{}: {:?}", fault.name, edit);
+                assert_ne!(edit.find, edit.replace, "{}", fault.name);
+            }
+        }
     }
 }

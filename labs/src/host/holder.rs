@@ -64,7 +64,9 @@ pub fn main(spec: &Path) -> Result<()> {
     let signals = block_child_signal()?;
     make_mounts(&spec)?;
     std::fs::write("/proc/sys/kernel/hostname", &spec.hostname).context("cannot set the host name")?;
-    for (key, value) in &spec.sysctls {
+    // Switching forwarding resets others to their defaults: it comes first.
+    let (first, rest): (Vec<_>, Vec<_>) = spec.sysctls.iter().partition(|(key, _)| key.contains("forward"));
+    for (key, value) in first.into_iter().chain(rest) {
         write_sysctl(key, value)?;
     }
     let status = Command::new("ip").args(["link", "set", "lo", "up"]).status().context("ip")?;

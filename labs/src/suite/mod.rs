@@ -20,6 +20,8 @@ use crate::host::Edit;
 pub struct Suite {
     /// Name of the lab.
     pub lab: &'static str,
+    /// Looks whether the lab itself is as it should be, before anything is asserted. An error ends the run.
+    pub preflight: fn(&Bench<'_>) -> Result<()>,
     /// Brings the lab from "all machines run" to "ready to be checked", or back to it after a check that broke
     /// something on purpose. Cheap when nothing is to be done.
     pub settle: fn(&mut Bench<'_>) -> Result<()>,

@@ -38,6 +38,10 @@ pub fn run(request: &Request, say: &Reporter) -> Result<Report> {
     let mut outcomes = Vec::new();
     if let Some(suite) = suite {
         let mut bench = Bench::new(&lab, say, fault, evidence);
+        (suite.preflight)(&bench).context("preflight")?;
+        if request.keep && checks.is_empty() {
+            (suite.settle)(&mut bench).context("the lab is not ready")?;
+        }
         for check in &checks {
             outcomes.push(run_check(suite, check, &mut bench)?);
         }

@@ -1,0 +1,187 @@
+//! A node at a glance: what an operator asks first, and everything that is not as it should be.
+
+use std::time::SystemTime;
+
+use proto::v1::{EndpointRoute, NodeStatus, Peer, Pool, Service, Vip};
+
+use super::{View, conditions, is_bad, lines, peer, pool, trouble};
+use crate::clock;
+use crate::noun::Noun;
+use crate::table;
+
+/// What a node said at one time.
+#[derive(Debug, Default)]
+pub(crate) struct Snapshot {
+    pub(crate) node: NodeStatus,
+    pub(crate) vips: Vec<Vip>,
+    pub(crate) pools: Vec<Pool>,
+    pub(crate) services: Vec<Service>,
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) routes: Vec<EndpointRoute>,
+}
+
+impl Snapshot {
+    pub(crate) fn render(&self, wide: bool, now: SystemTime) -> String {
+        let mut text = lines(&self.summary(now));
+        for section in [
+            section(&self.peers, wide, now),
+            section(&self.vips, wide, now),
+            section(&self.pools, wide, now),
+            section(&self.services, wide, now),
+            wide.then(|| section(&self.routes, wide, now)).flatten(),
+            wide.then(|| conditions(&self.node.conditions, now)).flatten(),
+        ]
+        .into_iter()
+        .flatten()
+        {
+            text.push('\n');
+            text.push_str(&section);
+        }
+        let problems = self.problems();
+        if !problems.is_empty() {
+            text.push_str("\nproblems\n");
+            text.extend(problems.iter().map(|problem| format!("  {problem}\n")));
+        }
+        text
+    }
+
+    /// One sentence per thing that is not as it should be.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let mut problems: Vec<String> = self
+            .node
+            .conditions
+            .iter()
+            .filter(|condition| is_bad(condition))
+            .map(|it| {
+                format!(
+                    "node: {}: {}",
+                    it.r#type,
+                    if it.message.is_empty() { &it.reason } else { &it.message }
+                )
+            })
+            .collect();
+        let detached = self.node.interfaces.iter().filter(|interface| interface.xdp_mode == "detached");
+        problems
+            .extend(detached.map(|it| format!("interface {}: XDP is not attached: {}", it.name, it.message)));
+        problems.extend(self.peers.iter().filter_map(peer_problem));
+        problems.extend(self.vips.iter().filter_map(|vip| self.vip_problem(vip)));
+        problems.extend(self.pools.iter().flat_map(pool_problems));
+        problems.extend(self.services.iter().filter_map(|it| with_trouble(it, service_problem(it))));
+        problems.extend(self.routes.iter().filter_map(|it| with_trouble(it, route_problem(it))));
+        problems
+    }
+
+    fn summary(&self, now: SystemTime) -> Vec<(&'static str, String)> {
+        let node = &self.node;
+        let ready = node.conditions.iter().find(|condition| condition.r#type == "Ready");
+        let state = match ready {
+            Some(ready) if is_bad(ready) => format!("NOT READY: {}", ready.message),
+            Some(_) if self.problems().is_empty() => "ready".to_owned(),
+            Some(_) => "ready, degraded".to_owned(),
+            None => "unknown".to_owned(),
+        };
+        let up = clock::since(node.started_at.as_ref(), now);
+        let up = if up.is_empty() { up } else { format!(", up {up}") };
+        let established = self.peers.iter().filter(|peer| peer::is_established(peer)).count();
+        let announced = self.vips.iter().filter(|it| it.status.as_ref().is_some_and(|s| s.announced)).count();
+        let installed =
+            self.routes.iter().filter(|it| it.status.as_ref().is_some_and(|s| s.installed)).count();
+        let interfaces: Vec<String> = node
+            .interfaces
+            .iter()
+            .map(|interface| format!("{} {}", interface.name, interface.xdp_mode))
+            .collect();
+        vec![
+            ("node", node.name.clone()),
+            ("state", state),
+            ("daemon", format!("vipcastd {}{up}", node.version)),
+            ("config", format!("revision {}, digest {}", node.revision, pool::short(&node.config_digest))),
+            (
+                "bgp",
+                format!(
+                    "AS {}, router id {}, {established}/{} established",
+                    node.asn,
+                    node.router_id,
+                    self.peers.len()
+                ),
+            ),
+            ("vips", format!("{announced}/{} announced", self.vips.len())),
+            ("routes", format!("{installed}/{} installed", self.routes.len())),
+            ("datapath", interfaces.join(", ")),
+        ]
+    }
+
+    /// A VIP that services use shall be announced, and reach a peer where there are any.
+    fn vip_problem(&self, vip: &Vip) -> Option<String> {
+        let used = self.services.iter().any(|it| it.spec.as_ref().is_some_and(|spec| spec.vip == vip.name()));
+        let status = vip.status.clone().unwrap_or_default();
+        let what = match (used, status.announced) {
+            (true, false) => Some("not announced"),
+            (true, true) if status.advertised_to.is_empty() => Some("announced, but no peer has it"),
+            _ => None,
+        };
+        with_trouble(vip, what.map(str::to_owned))
+    }
+}
+
+/// A table with the kind's name in place of NAME.
+fn section<T: View>(list: &[T], wide: bool, now: SystemTime) -> Option<String> {
+    if list.is_empty() {
+        return None;
+    }
+    let mut list = list.to_vec();
+    T::sort(&mut list);
+    let word = T::WORD.to_uppercase();
+    let mut header: Vec<&str> = T::header(wide);
+    if let Some(first) = header.first_mut() {
+        *first = &word;
+    }
+    Some(table::render(&header, list.iter().map(|resource| resource.row(wide, now)).collect()))
+}
+
+/// "vip web: not announced: healthy 0 < 1": what we see and what the node says of it.
+fn with_trouble<T: Noun>(resource: &T, what: Option<String>) -> Option<String> {
+    let trouble = trouble(resource.conditions());
+    let text = match (what, trouble.as_str()) {
+        (None, "") => return None,
+        (Some(what), "") => what,
+        (Some(what), trouble) => format!("{what}: {trouble}"),
+        (None, trouble) => trouble.to_owned(),
+    };
+    Some(format!("{} {}: {text}", T::WORD, resource.name()))
+}
+
+fn peer_problem(it: &Peer) -> Option<String> {
+    let not_here = it.conditions().iter().any(|condition| condition.reason == "NotSelected");
+    let down = !peer::is_established(it) && !it.spec.as_ref().is_some_and(|spec| spec.shutdown);
+    if not_here || !down {
+        return None;
+    }
+    let status = it.status.clone().unwrap_or_default();
+    let state = if status.state.is_empty() { "no session" } else { &status.state };
+    let what = if status.last_error.is_empty() {
+        state.to_owned()
+    } else {
+        format!("{state}: {}", status.last_error)
+    };
+    Some(format!("peer {}: {what}", it.name()))
+}
+
+fn pool_problems(it: &Pool) -> Vec<String> {
+    let missing = pool::missing(it);
+    if missing.is_empty() {
+        return with_trouble(it, None).into_iter().collect();
+    }
+    missing.into_iter().map(|reason| format!("pool {}: {reason}", it.name())).collect()
+}
+
+fn service_problem(it: &Service) -> Option<String> {
+    let healthy = it.status.as_ref().is_some_and(|status| status.healthy);
+    (!healthy).then(|| "not healthy".to_owned())
+}
+
+fn route_problem(it: &EndpointRoute) -> Option<String> {
+    let not_here = it.conditions().iter().any(|condition| condition.reason == "NotSelected");
+    let installed = it.status.as_ref().is_some_and(|status| status.installed);
+    (!installed && !not_here).then(|| "not installed".to_owned())
+}
