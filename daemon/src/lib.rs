@@ -14,3 +14,6 @@ pub mod restart;
 pub mod run;
 pub mod store;
 pub mod watchdog;
+
+#[cfg(test)]
+pub(crate) mod testing;

@@ -23,6 +23,15 @@ pub const fn replace(checksum: u16, old: u16, new: u16) -> u16 {
     !fold((!checksum) as u32 + (!old) as u32 + new as u32)
 }
 
+/// The checksum field of an IPv4 header after its TTL went down by one. Takes and returns the field as it lies in
+/// memory: one's complement arithmetic does not care for byte order, only the constant does. (Equation 3 of RFC 1624;
+/// the old and the new word cancel but for the difference of one TTL.)
+#[inline(always)]
+pub const fn lower_ttl(field: u16) -> u16 {
+    let sum = (!field) as u32 + 0xfeff_u16.to_be() as u32;
+    !((sum + (sum >> 16)) as u16)
+}
+
 /// Sum of bytes as words in network order; an odd last byte counts as the high half of a word.
 pub fn sum(bytes: &[u8]) -> u32 {
     let mut total = 0;
@@ -49,6 +58,16 @@ mod tests {
     fn update_passes_the_corner_case_of_rfc1624() {
         // RFC 1624 section 4: 0xdd2f, word 0x5555 -> 0x3285 must give 0x0000, not 0xffff.
         assert_eq!(replace(0xdd2f, 0x5555, 0x3285), 0x0000);
+    }
+
+    #[test]
+    fn ttl_update_is_the_general_one_for_every_checksum() {
+        for word in [0x0206u16, 0x4011, 0xff06] {
+            for checksum in 0..=u16::MAX {
+                let wanted = replace(checksum, word, word - 0x0100);
+                assert_eq!(u16::from_be(lower_ttl(checksum.to_be())), wanted, "{word:#x} {checksum:#x}");
+            }
+        }
     }
 
     #[test]

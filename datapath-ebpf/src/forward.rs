@@ -21,6 +21,7 @@ pub(crate) struct Node {
 }
 
 /// A parsed packet for a service.
+#[derive(Clone, Copy)]
 pub(crate) struct Packet {
     /// Where its IP header starts.
     pub(crate) l3: usize,
@@ -28,8 +29,6 @@ pub(crate) struct Packet {
     pub(crate) total: u16,
     /// It is an ICMP error about a packet of the service: counted apart, and never answered with another error.
     pub(crate) is_error: bool,
-    /// IPv4 only: the sender allows no fragmentation.
-    pub(crate) dont_fragment: bool,
     /// Hash of the flow.
     pub(crate) hash: u64,
     /// Hash that chooses the ring slot: of the flow, or of the source alone.
@@ -65,23 +64,31 @@ pub(crate) fn forward<F: Family>(
     frame: &mut Frame,
     node: &Node,
     service: &Service,
-    packet: &Packet,
+    packet: Packet,
 ) -> Result<Done, Exit> {
     let vip = service.vip_index;
-    let (index, backend) = choose(service, packet.slot_hash).map_err(|reason| Exit::Drop(reason, vip))?;
+    let dropped = |reason| Exit::Drop(reason, vip);
+    let (index, backend) = choose(service, packet.slot_hash).map_err(dropped)?;
     if packet.total > backend.mtu {
-        return match F::too_big(frame, node, packet, &Narrow { mtu: backend.mtu, vip }) {
+        // Copies for the call, so that the rest of the path keeps its values in registers.
+        let (node, packet, narrow) = (*node, packet, Narrow { mtu: backend.mtu, vip });
+        let answered = match backend.kind {
+            forward::NONE => Err(DropReason::BackendUnusable),
+            _ => F::too_big(frame, &node, &packet, &narrow),
+        };
+        return match answered {
             Ok(()) => Ok(Done::TooBigSent(send_back(frame, node.iface), vip)),
-            Err(reason) => Err(Exit::Drop(reason, vip)),
+            Err(reason) => Err(dropped(reason)),
         };
     }
-    let tos = F::hop(frame, packet.l3).map_err(|reason| Exit::Drop(reason, vip))?;
+    let tos = F::hop(frame, packet.l3).map_err(dropped)?;
     let written = match backend.kind {
-        forward::IPIP_OUTER4 => outer4::<F>(frame, packet, backend, tos),
-        forward::IPIP_OUTER6 => outer6::<F>(frame, packet, backend, tos),
-        _ => l2::<F>(frame, packet, backend),
+        forward::IPIP_OUTER4 => outer4::<F>(frame, &packet, backend, tos),
+        forward::IPIP_OUTER6 => outer6::<F>(frame, &packet, backend, tos),
+        forward::L2 => l2::<F>(frame, &packet, backend),
+        _ => Err(DropReason::BackendUnusable),
     };
-    let action = written.and_then(|()| leave(backend)).map_err(|reason| Exit::Drop(reason, vip))?;
+    let action = written.and_then(|()| leave(backend)).map_err(dropped)?;
     count_traffic(service.index, index, packet.total.into());
     Ok(if packet.is_error { Done::ErrorForwarded(action) } else { Done::Forwarded(action) })
 }
@@ -98,11 +105,7 @@ fn choose(service: &Service, slot_hash: u64) -> Result<(u32, &'static Backend), 
         return Err(DropReason::NoBackend);
     }
     let index = service.backend_base.wrapping_add(slot.current().into());
-    let backend = BACKENDS.get(index).ok_or(DropReason::BackendUnusable)?;
-    match backend.kind {
-        forward::L2 | forward::IPIP_OUTER4 | forward::IPIP_OUTER6 => Ok((index, backend)),
-        _ => Err(DropReason::BackendUnusable),
-    }
+    Ok((index, BACKENDS.get(index).ok_or(DropReason::BackendUnusable)?))
 }
 
 #[inline(always)]

@@ -4,7 +4,7 @@ use datapath_common::abi::{Service, ServiceKey4, Vip, service_flag, vip_flag};
 use datapath_common::checksum;
 use datapath_common::counters::DropReason;
 use datapath_common::hash::{self, Ports};
-use datapath_common::wire::{IPV4_DF, IPV4_FRAGMENT, IPV4_LEN, TCP_LEN, UDP_LEN, proto};
+use datapath_common::wire::{IPV4_FRAGMENT, IPV4_LEN, TCP_LEN, UDP_LEN, proto};
 
 use crate::forward::{Node, Packet, V4, forward};
 use crate::frame::{Frame, Window};
@@ -31,7 +31,6 @@ struct Header {
     src: u32,
     dst: u32,
     proto: u8,
-    dont_fragment: bool,
 }
 
 #[inline(always)]
@@ -61,9 +60,8 @@ pub(crate) fn handle(frame: &mut Frame, node: &Node, l3: usize) -> Result<Done, 
         None => any_port(&flow, is_error)?,
     };
     let (hash, slot_hash) = hashes(node, service, &flow);
-    let dont_fragment = header.dont_fragment;
-    let packet = Packet { l3, total: header.total, is_error, dont_fragment, hash, slot_hash };
-    forward::<V4>(frame, node, service, &packet)
+    let packet = Packet { l3, total: header.total, is_error, hash, slot_hash };
+    forward::<V4>(frame, node, service, packet)
 }
 
 #[inline(always)]
@@ -84,7 +82,6 @@ fn header(ip: Window<'_, IPV4_LEN>, l3: usize, frame_len: usize) -> Result<Heade
         src: ip.get::<u32, 12>(),
         dst: ip.get::<u32, 16>(),
         proto: ip.u8::<9>(),
-        dont_fragment: fragment & IPV4_DF != 0,
     })
 }
 
@@ -164,11 +161,11 @@ fn dismiss(dst: u32, reason: DropReason) -> Exit {
 #[inline(always)]
 pub(crate) fn hop(frame: &Frame, l3: usize) -> Result<u8, DropReason> {
     let ip = frame.window::<IPV4_LEN>(l3).ok_or(DropReason::Internal)?;
-    let (ttl, word) = (ip.u8::<8>(), ip.be16::<8>());
+    let ttl = ip.u8::<8>();
     if ttl <= 1 {
         return Err(DropReason::TtlExpired);
     }
     ip.put::<u8, 8>(ttl - 1);
-    ip.put_be16::<10>(checksum::replace(ip.be16::<10>(), word, word - 0x0100));
+    ip.put::<u16, 10>(checksum::lower_ttl(ip.get::<u16, 10>()));
     Ok(ip.u8::<1>())
 }

@@ -63,9 +63,8 @@ pub(crate) fn handle(frame: &mut Frame, node: &Node, l3: usize) -> Result<Done, 
         None => any_port(&flow, is_error)?,
     };
     let (hash, slot_hash) = hashes(node, service, &flow);
-    let dont_fragment = true;
-    let packet = Packet { l3, total: header.total, is_error, dont_fragment, hash, slot_hash };
-    forward::<V6>(frame, node, service, &packet)
+    let packet = Packet { l3, total: header.total, is_error, hash, slot_hash };
+    forward::<V6>(frame, node, service, packet)
 }
 
 #[inline(always)]
@@ -155,9 +154,9 @@ pub(crate) fn vip(addr: Addr) -> Option<&'static Vip> {
 
 #[inline(always)]
 fn bytes(addr: Addr) -> [u8; 16] {
-    let [a, b, c, d, e, f, g, h] = addr[0].to_ne_bytes();
-    let [i, j, k, l, m, n, o, p] = addr[1].to_ne_bytes();
-    [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
+    // SAFETY: both are 16 bytes, and every bit pattern is an array of bytes. Taking the halves apart byte by byte would
+    // be written so by the compiler, too.
+    unsafe { core::mem::transmute(addr) }
 }
 
 /// What becomes of a packet that cannot be forwarded.

@@ -169,4 +169,4 @@ pub fn plan(intent: &Intent, facts: &Facts, observed: &Observed, now: SystemTime
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

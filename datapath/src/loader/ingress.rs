@@ -36,6 +36,9 @@ impl Datapath {
                 Some(name) if name == pin.interface => {}
                 Some(name) => {
                     info!(old = %pin.interface, new = %name, "interface was renamed");
+                    if self.loaded.remove(&pin.interface) {
+                        self.loaded.insert(name.clone());
+                    }
                     self.pins.rename_link(&pin, &LinkPin { interface: name, ..pin.clone() })?;
                 }
                 None => {

@@ -13,6 +13,7 @@ mod netdev;
 mod object;
 pub(crate) mod pins;
 mod stats;
+mod unlink;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,15 +88,21 @@ pub struct Datapath {
     maps: Maps,
     /// What the last `apply` wanted, less what could not be.
     applied: Option<Applied>,
-    rings: BTreeMap<PoolName, Ring>,
     /// Interfaces whose program this process loaded; others run one of an earlier process.
     loaded: BTreeSet<String>,
 }
 
 struct Applied {
     wanted: Wanted,
+    rings: BTreeMap<PoolName, Ring>,
     bounce: Option<u32>,
     refused: BTreeMap<String, String>,
+}
+
+impl Applied {
+    fn want(&self) -> Want<'_> {
+        Want { wanted: &self.wanted, rings: &self.rings, bounce: self.bounce }
+    }
 }
 
 impl Datapath {
@@ -106,8 +113,7 @@ impl Datapath {
         let (pins, existed) = Pins::open(&pin_dir, &layout())?;
         match Self::adopt(&pins, &limits) {
             Ok(maps) => {
-                let (applied, rings, loaded) = (None, BTreeMap::new(), BTreeSet::new());
-                let datapath = Self { pins, limits, maps, applied, rings, loaded };
+                let datapath = Self { pins, limits, maps, applied: None, loaded: BTreeSet::new() };
                 let found = datapath.found(existed)?;
                 info!(pins = %pin_dir.display(), ?found, "datapath opened");
                 Ok((datapath, found))
@@ -130,7 +136,7 @@ impl Datapath {
         let devices = devices()?;
         let wanted = without_lost_egress(wanted, &devices);
         let bounce = ingress::bounce(&wanted, &devices);
-        let mut rings = std::mem::take(&mut self.rings);
+        let mut rings = self.applied.as_ref().map(|applied| applied.rings.clone()).unwrap_or_default();
         Ring::refresh(&mut rings, &wanted);
         let want = Want { wanted: &wanted, rings: &rings, bounce };
         let writes = plan(&self.maps.contents()?, want, &self.limits)?;
@@ -140,19 +146,14 @@ impl Datapath {
             self.write(write)?;
         }
         let refused = self.attach_wanted(&wanted)?;
-        self.rings = rings;
-        self.applied = Some(Applied { wanted, bounce, refused });
+        self.applied = Some(Applied { wanted, rings, bounce, refused });
         self.read_back()
     }
 
     /// Reads the maps and attachments without changing them.
     pub fn read_back(&self) -> Result<ReadBack, Error> {
         let contents = self.maps.contents()?;
-        let want = self.applied.as_ref().map(|applied| Want {
-            wanted: &applied.wanted,
-            rings: &self.rings,
-            bounce: applied.bounce,
-        });
+        let want = self.applied.as_ref().map(Applied::want);
         let View { vips, services, ring_digests, members } = view(&contents, want);
         let attached = self.attached()?;
         let mut not_attached = BTreeMap::new();

@@ -37,9 +37,6 @@ impl Default for Limits {
 /// Entries of the egress map: interfaces that packets leave by.
 pub const EGRESS_SLOTS: u32 = 256;
 
-/// ICMP errors that the program may make, per second and VIP: what routers commonly allow themselves.
-pub const ICMP_ERRORS_PER_SECOND: u32 = 100;
-
 /// Longest pool name that a record holds, bytes.
 pub const POOL_NAME_MAX: usize = 244;
 

@@ -14,7 +14,7 @@ use datapath_common::abi::{self, Slot, forward, service_flag, vip_flag};
 
 use super::area::{Areas, Indices};
 use super::record::record;
-use super::{Contents, EGRESS_SLOTS, ICMP_ERRORS_PER_SECOND, Limits, POOL_NAME_MAX, PoolPlace, Write};
+use super::{Contents, EGRESS_SLOTS, Limits, POOL_NAME_MAX, PoolPlace, Write};
 use crate::ring::MAX_RING_BITS;
 use crate::{
     Backend, BackendId, Forwarding, PoolName, PoolSpec, Protocol, Ring, ServiceId, Undefined, Wanted,
@@ -459,7 +459,7 @@ impl<'a> Draft<'a> {
     fn finish(self) -> Vec<Write> {
         let config = abi::Config {
             seed: self.want.wanted.seed,
-            icmp_errors_per_second: ICMP_ERRORS_PER_SECOND,
+            icmp_errors_per_second: self.want.wanted.icmp_errors_per_second,
             abi_version: abi::ABI_VERSION,
         };
         let mut writes = self.first;

@@ -206,7 +206,7 @@ fn some_wanted() -> impl Strategy<Value = Wanted> {
             vips.contains_key(&id.vip).then(|| (id, ServiceSpec { name: "s".into(), pool, hash_source }))
         };
         let services = services.into_iter().filter_map(service).collect();
-        Wanted { seed: [1, 2], ingress: BTreeMap::new(), vips, pools, services }
+        Wanted { seed: [1, 2], icmp_errors_per_second: 100, ingress: BTreeMap::new(), vips, pools, services }
     })
 }
 
