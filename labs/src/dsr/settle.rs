@@ -52,7 +52,8 @@ pub(super) fn settle(bench: &mut Bench<'_>) -> Result<()> {
 fn installed(bench: &Bench<'_>) -> Result<()> {
     let router = bench.node("r1")?;
     bench.wait_for(INSTALLED, || {
-        let complete = |vip: IpAddr| Ok::<_, anyhow::Error>(router::gateways(router, vip)?.len() == NODES.len());
+        let complete =
+            |vip: IpAddr| Ok::<_, anyhow::Error>(router::gateways(router, vip)?.len() == NODES.len());
         Ok((complete(VIP4.into())? && complete(VIP6.into())?).then_some(()))
     })?;
     Ok(())
