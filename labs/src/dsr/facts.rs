@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::capture::Point;
+
 /// Hash key of the fleet, `fleet.seed` of every node.
 pub(super) const SEED: [u64; 2] = [0x0011_2233_4455_6677, 0x8899_aabb_ccdd_eeff];
 /// `max_backends` of every pool.
@@ -9,6 +11,7 @@ pub(super) const MAX_BACKENDS: u32 = 128;
 
 pub(super) const VIP4: Ipv4Addr = Ipv4Addr::new(20, 20, 20, 1);
 pub(super) const VIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x20, 0, 0, 0, 0, 1);
+pub(super) const VIPS: [IpAddr; 2] = [IpAddr::V4(VIP4), IpAddr::V6(VIP6)];
 pub(super) const TCP: u16 = 8080;
 pub(super) const UDP: u16 = 9000;
 
@@ -17,6 +20,10 @@ pub(super) const CLIENT6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0,
 pub(super) const FAR4: Ipv4Addr = Ipv4Addr::new(4, 4, 4, 1);
 pub(super) const HOST4: Ipv4Addr = Ipv4Addr::new(11, 11, 11, 200);
 pub(super) const HOST6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x11, 0, 0, 0, 0, 0x200);
+
+/// The router's ports to the client and to the nodes' LAN.
+pub(super) const ROUTER_TO_CLIENT: Point = Point { node: "r1", interface: "eth1" };
+pub(super) const ROUTER_TO_NODES: Point = Point { node: "r1", interface: "eth3" };
 
 /// A vipcast node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +45,20 @@ const fn node(name: &'static str, last: u8, lan_port: &'static str) -> LbNode {
         lan4: Ipv4Addr::new(11, 11, 11, last),
         lan6: Ipv6Addr::new(0x2001, 0xdb8, 0x11, 0, 0, 0, 0, last as u16),
         lan_port,
+    }
+}
+
+impl LbNode {
+    /// The other ends of its links: there its redirected frames can be seen. Each switch has it on the same port.
+    pub(super) fn far_ends(self) -> impl Iterator<Item = Point> {
+        let servers =
+            SERVERS.iter().map(move |server| Point { node: server.switch, interface: self.lan_port });
+        std::iter::once(self.lan_end()).chain(servers)
+    }
+
+    /// The other end of its link to the LAN with the router.
+    pub(super) fn lan_end(self) -> Point {
+        Point { node: "lan", interface: self.lan_port }
     }
 }
 
@@ -76,6 +97,13 @@ pub(super) struct LbService {
     pub(super) endpoints6: bool,
 }
 
+impl RealServer {
+    /// The other end of its link to the nodes.
+    pub(super) fn far_end(self) -> Point {
+        Point { node: self.switch, interface: "eth1" }
+    }
+}
+
 impl LbService {
     pub(super) fn address(self) -> SocketAddr {
         SocketAddr::new(self.vip, self.port)
@@ -102,3 +130,5 @@ pub(super) const ECHO: LbService =
 /// IPv6 in IPv4.
 pub(super) const ECHO6: LbService =
     LbService { vip: IpAddr::V6(VIP6), port: UDP, protocol: datapath::Protocol::Udp, endpoints6: false };
+
+pub(super) const SERVICES: [LbService; 4] = [WEB, WEB6, ECHO, ECHO6];

@@ -1,5 +1,6 @@
 //! What a check works with: the lab, somewhere to speak, and what it has found so far.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -7,7 +8,10 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::{Evidence, Fault, Moment, Outcome, Reporter};
+use crate::capture::{Captures, Point};
 use crate::host::{Lab, Node, interrupt};
+use crate::netstat::{self, Counters};
+use crate::pcap::Frame;
 
 pub struct Bench<'a> {
     pub lab: &'a Lab,
@@ -68,6 +72,22 @@ impl<'a> Bench<'a> {
         self.evidence.as_ref().map_or(Ok(()), |evidence| evidence.json(self.check, name, value))
     }
 
+    /// Ends captures and keeps their files as evidence of the running check.
+    pub fn captured(&self, captures: impl Into<Vec<Captures>>) -> Result<BTreeMap<Point, Vec<Frame>>> {
+        let captured = Captures::stop_all(captures.into())?;
+        captured.files.iter().try_for_each(|file| self.keep_file(file))?;
+        Ok(captured.frames)
+    }
+
+    /// Keeps all machines' counters as evidence of the running check, in the form of `nstat -asz`.
+    pub fn counters(&self, when: &str) -> Result<BTreeMap<String, Counters>> {
+        let all = netstat::of_all(self.lab)?;
+        for (node, counters) in &all {
+            self.keep_text(&format!("nstat-{node}-{when}.txt"), &netstat::text(counters))?;
+        }
+        Ok(all)
+    }
+
     /// Keeps a copy of a file as evidence of the running check.
     pub fn keep_file(&self, path: &Path) -> Result<()> {
         self.evidence.as_ref().map_or(Ok(()), |evidence| evidence.file(self.check, path))
@@ -80,6 +100,7 @@ impl<'a> Bench<'a> {
 
     /// The verdict over what was found since [`Bench::begin`]. A check that asserted nothing has failed.
     pub(super) fn verdict(&mut self, result: Result<()>) -> Outcome {
+        let unfinished = result.is_err();
         if let Err(error) = result {
             self.expect(false, format!("{error:#}"));
         } else if self.findings.is_empty() {
@@ -90,6 +111,6 @@ impl<'a> Bench<'a> {
         let ok = findings.iter().all(|(ok, _)| *ok);
         let mark = |(fine, text): (bool, String)| if fine { text } else { format!("FAILED: {text}") };
         let detail = findings.into_iter().map(mark).collect::<Vec<_>>().join("; ");
-        Outcome { name: self.check.to_owned(), ok, detail }
+        Outcome { name: self.check.to_owned(), ok, detail, unfinished }
     }
 }

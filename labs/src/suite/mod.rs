@@ -86,8 +86,6 @@ pub const CLEAN: &str = "clean";
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::*;
-
     #[test]
     fn every_check_has_a_fault_and_every_fault_its_checks() {
         let suite = &crate::dsr::SUITE;

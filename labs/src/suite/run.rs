@@ -114,7 +114,7 @@ fn end(lab: Lab, say: &Reporter) -> Outcome {
         format!("FAILED: left over: {}", left.join("; "))
     };
     say.finding(left.is_empty(), &detail);
-    Outcome { name: CLEAN.to_owned(), ok: left.is_empty(), detail }
+    Outcome { name: CLEAN.to_owned(), ok: left.is_empty(), detail, unfinished: false }
 }
 
 fn say_how_to_look_around(lab: &str, say: &Reporter) {

@@ -5,6 +5,7 @@
 //! ([`job::Job`]) and prints its results as JSON, so that a check never parses text.
 
 pub mod client;
+pub mod drive;
 pub mod job;
 mod pattern;
 pub mod server;

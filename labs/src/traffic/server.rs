@@ -42,7 +42,7 @@ pub fn main(server: &Server) -> Result<()> {
         let name = name.clone();
         thread::spawn(move || answer_datagrams(&name, &socket));
     }
-    thread::spawn(move || accept(&http, |stream| answer_http(stream)));
+    thread::spawn(move || accept(&http, answer_http));
     accept(&tcp, move |stream| answer(&name, stream));
     Ok(())
 }
