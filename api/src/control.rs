@@ -40,6 +40,8 @@ impl fmt::Display for Kind {
 }
 
 /// One resource as it travels: meta, spec and, on the way out, status.
+// A few of these live at a time, and the wire types are what they are: a box would be a detour in every match.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Resource {
     Vip(v1::Vip),

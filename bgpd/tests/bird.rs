@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use lab::{Lab, NODE, Process, ROUTER, SpeakerProcess, eventually};
+use lab::{Lab, NODE, NODE_V6, Process, ROUTER, ROUTER_V6, SpeakerProcess, eventually};
 
 const V4: &str = "20.20.20.1/32";
 const V6: &str = "2001:db8:20::1/128";
@@ -20,8 +20,12 @@ struct Bird {
 }
 
 impl Bird {
-    /// `extra` goes into the BGP protocol.
+    /// A neighbour of another AS over IPv4; `extra` goes into the BGP protocol.
     fn start(lab: &Lab, extra: &str) -> Self {
+        Self::with(lab, &format!("local {ROUTER} as 65001; neighbor {NODE} as 4200000001; {extra}"))
+    }
+
+    fn with(lab: &Lab, neighbour: &str) -> Self {
         let config = lab.write(
             "bird.conf",
             &format!(
@@ -29,14 +33,12 @@ impl Bird {
                  router id {ROUTER};
                  protocol device {{}}
                  protocol bgp node {{
-                   local {ROUTER} as 65001;
-                   neighbor {NODE} as 4200000001;
+                   {neighbour}
                    direct;
                    error wait time 1, 2;
                    connect retry time 1;
                    connect delay time 1;
                    graceful restart on;
-                   {extra}
                    ipv4 {{ import all; export none; }};
                    ipv6 {{ import all; export none; }};
                  }}\n"
@@ -99,7 +101,6 @@ fn announces_and_withdraws_with_exact_attributes() {
     ] {
         assert!(v4.lines().any(|seen| seen.trim() == line), "no {line:?} in\n{v4}");
     }
-    assert!(!v4.contains("BGP.local_pref: 100\n\tBGP.local_pref"), "{v4}");
     let v6 = bird.sees(V6, |route| route.contains("BGP.next_hop"));
     for line in ["BGP.as_path: 4200000001", "BGP.next_hop: 2001:db8:99::2", "BGP.community: (65535,0)"] {
         assert!(v6.lines().any(|seen| seen.trim() == line), "no {line:?} in\n{v6}");
@@ -193,6 +194,41 @@ fn passive_speaker_is_dialled_with_md5() {
     speaker.tell("apply");
     speaker.tell("wait rib");
     bird.sees(V4, |route| route.contains("BGP.next_hop"));
+}
+
+#[test]
+fn internal_peer_gets_local_pref_and_an_empty_path() {
+    let lab = Lab::new();
+    let bird = Bird::with(&lab, &format!("local {ROUTER} as 65001; neighbor {NODE} as 65001; passive on;"));
+    let mut speaker = lab.speaker(&["65001", NODE, "false", ROUTER, "65001", "nh6=2001:db8:99::2"]);
+    speaker.tell(&format!("announce {V4} prepend=3"));
+    speaker.tell(&format!("announce {V6} local_pref=250"));
+    speaker.tell("apply");
+    speaker.tell("wait rib");
+    let v4 = bird.sees(V4, |route| route.contains("BGP.next_hop"));
+    assert!(v4.contains("BGP.local_pref: 100"), "{v4}");
+    assert!(v4.lines().any(|line| line.trim() == "BGP.as_path:"), "{v4}");
+    let v6 = bird.sees(V6, |route| route.contains("BGP.next_hop"));
+    assert!(v6.contains("BGP.local_pref: 250"), "{v6}");
+}
+
+#[test]
+fn both_families_over_an_ipv6_session() {
+    let lab = Lab::new();
+    let extra = "passive on; password \"s3cret\"; ttl security on;";
+    let bird =
+        Bird::with(&lab, &format!("local {ROUTER_V6} as 65001; neighbor {NODE_V6} as 4200000001; {extra}"));
+    let transport = ["md5=s3cret", "ttl_security=1", "nh4=10.99.0.2"];
+    let arguments = ["4200000001", NODE, "false", ROUTER_V6, "65001"];
+    let mut speaker = lab.speaker(&[&arguments[..], &transport].concat());
+    speaker.tell(&format!("announce {V4}"));
+    speaker.tell(&format!("announce {V6}"));
+    speaker.tell("apply");
+    speaker.tell("wait rib");
+    let v4 = bird.sees(V4, |route| route.contains("BGP.next_hop"));
+    assert!(v4.contains("BGP.next_hop: 10.99.0.2"), "{v4}");
+    let v6 = bird.sees(V6, |route| route.contains("BGP.next_hop"));
+    assert!(v6.contains(&format!("BGP.next_hop: {NODE_V6}")), "{v6}");
 }
 
 /// Asks BIRD for both routes in a loop and counts how often one was missing.

@@ -72,9 +72,10 @@ impl<'a> Frr<'a> {
     }
 }
 
-fn speaker(lab: &Lab, restarting: bool) -> SpeakerProcess {
+fn speaker(lab: &Lab, restarting: bool, more: &[&str]) -> SpeakerProcess {
     let restarting = restarting.to_string();
-    lab.speaker(&["64512", NODE, &restarting, ROUTER, "65001", "nh6=2001:db8:99::2", "hold=3"])
+    let arguments = ["64512", NODE, &restarting, ROUTER, "65001", "nh6=2001:db8:99::2", "hold=3"];
+    lab.speaker(&[&arguments[..], more].concat())
 }
 
 fn announce_both(speaker: &mut SpeakerProcess) {
@@ -88,7 +89,7 @@ fn announce_both(speaker: &mut SpeakerProcess) {
 fn routes_reach_the_fib_and_leave_it() {
     let lab = Lab::new();
     let frr = Frr::start(&lab);
-    let mut speaker = speaker(&lab, false);
+    let mut speaker = speaker(&lab, false, &[]);
     announce_both(&mut speaker);
     assert!(frr.routes(V4).contains(&format!("via {NODE}")), "{}", frr.fib(V4));
     frr.routes(V6);
@@ -112,47 +113,114 @@ fn routes_reach_the_fib_and_leave_it() {
     assert!(log.contains("gone fishing"), "{log}");
 }
 
+/// `ip monitor route` in the router's namespace, framed by a planted route that shows that it sees events.
+struct Monitor<'a> {
+    lab: &'a Lab,
+    process: Process,
+}
+
+const PLANTED: &str = "192.0.2.1/32";
+
+impl<'a> Monitor<'a> {
+    fn start(lab: &'a Lab) -> Self {
+        let mut command = lab.router.command("ip");
+        let command = command.args(["-o", "monitor", "route"]).stdout(Stdio::piped());
+        let process = Process(command.spawn().unwrap());
+        std::thread::sleep(Duration::from_millis(300));
+        lab.router.ip(&["route", "add", "blackhole", PLANTED]);
+        Self { lab, process }
+    }
+
+    /// Everything that it saw of the announced prefixes.
+    fn events(mut self) -> String {
+        self.lab.router.ip(&["route", "del", PLANTED]);
+        std::thread::sleep(Duration::from_millis(300));
+        self.process.0.kill().unwrap();
+        let mut events = String::new();
+        self.process.0.stdout.take().unwrap().read_to_string(&mut events).unwrap();
+        assert_eq!(
+            events.matches("192.0.2.1").count(),
+            2,
+            "the monitor did not see the planted route: {events}"
+        );
+        let ours = |line: &&str| line.contains("20.20.20.1") || line.contains("db8:20::1");
+        events.lines().filter(ours).collect()
+    }
+}
+
+impl Frr<'_> {
+    /// Waits until FRR has had End-of-RIB for both families, and checks that nothing is stale any more.
+    fn settled(&self) {
+        let neighbour = || self.ask(&format!("show bgp neighbors {NODE} json"));
+        let settled = |json: &str| {
+            let all: serde_json::Value = serde_json::from_str(json).unwrap();
+            let received = &all[NODE]["gracefulRestartInfo"]["endOfRibRecv"];
+            received["ipv6Unicast"] == true && received["ipv4Unicast"] == true
+        };
+        eventually("End-of-RIB at FRR", neighbour, settled);
+        let route = self.ask(&format!("show bgp ipv4 unicast {V4} json"));
+        assert!(!route.contains("\"stale\":true"), "{route}");
+    }
+}
+
 /// The router's FIB must not see anything of a restart, however sudden.
 #[test]
 fn kill_and_restart_without_a_fib_event() {
     let lab = Lab::new();
     let frr = Frr::start(&lab);
-    let mut first = speaker(&lab, false);
+    let mut first = speaker(&lab, false, &[]);
     announce_both(&mut first);
     frr.routes(V4);
     frr.routes(V6);
 
-    let mut monitor = lab.router.command("ip");
-    let monitor = monitor.args(["-o", "monitor", "route"]).stdout(Stdio::piped()).spawn().unwrap();
-    let mut monitor = Process(monitor);
-    // A planted route shows that the monitor sees events.
-    std::thread::sleep(Duration::from_millis(200));
-    lab.router.ip(&["route", "add", "blackhole", "192.0.2.1/32"]);
-
+    let monitor = Monitor::start(&lab);
     first.kill();
     let killed = Instant::now();
-    let mut second = speaker(&lab, true);
+    let mut second = speaker(&lab, true, &[]);
     announce_both(&mut second);
     println!("re-established and sent {:?} after the kill", killed.elapsed());
-    let neighbour = || frr.ask(&format!("show bgp neighbors {NODE} json"));
-    let settled = |json: &str| {
-        let all: serde_json::Value = serde_json::from_str(json).unwrap();
-        all[NODE]["gracefulRestartInfo"]["endOfRibRecv"]["ipv6Unicast"] == true
-            && all[NODE]["gracefulRestartInfo"]["endOfRibRecv"]["ipv4Unicast"] == true
-    };
-    eventually("End-of-RIB at FRR", neighbour, settled);
-    // Longer than the restart time would be too long for a test; FRR has dropped the stale mark with End-of-RIB.
-    let stale = frr.ask(&format!("show bgp ipv4 unicast {V4} json"));
-    assert!(!stale.contains("\"stale\":true"), "{stale}");
+    frr.settled();
+    assert_eq!(monitor.events(), "");
+}
 
-    lab.router.ip(&["route", "del", "192.0.2.1/32"]);
-    std::thread::sleep(Duration::from_millis(200));
-    monitor.0.kill().unwrap();
-    let mut events = String::new();
-    monitor.0.stdout.take().unwrap().read_to_string(&mut events).unwrap();
-    assert_eq!(events.matches("192.0.2.1").count(), 2, "the monitor did not see the planted route: {events}");
-    assert!(!events.contains("20.20.20.1") && !events.contains("db8:20::1"), "FIB events: {events}");
-    assert!(killed.elapsed() < Duration::from_secs(10));
+/// The same when the router has not seen the end of the old session and holds it for alive.
+#[test]
+fn restart_over_a_half_open_session_without_a_fib_event() {
+    let lab = Lab::new();
+    let frr = Frr::start(&lab);
+    let mut first = speaker(&lab, false, &[]);
+    announce_both(&mut first);
+    frr.routes(V4);
+    frr.routes(V6);
+
+    let monitor = Monitor::start(&lab);
+    lab.node.ip(&["route", "add", "blackhole", &format!("{ROUTER}/32")]);
+    first.kill();
+    lab.node.ip(&["route", "del", "blackhole", &format!("{ROUTER}/32")]);
+    let mut second = speaker(&lab, true, &[]);
+    announce_both(&mut second);
+    frr.settled();
+    assert_eq!(monitor.events(), "");
+}
+
+/// Without graceful restart FRR answers the first OPEN after a kill with Cease/7; the quick retry gets in.
+#[test]
+fn half_open_session_without_graceful_restart_is_retried_quickly() {
+    let lab = Lab::new();
+    let frr = Frr::start(&lab);
+    let mut first = speaker(&lab, false, &["restart=0"]);
+    announce_both(&mut first);
+    frr.routes(V4);
+    lab.node.ip(&["route", "add", "blackhole", &format!("{ROUTER}/32")]);
+    first.kill();
+    lab.node.ip(&["route", "del", "blackhole", &format!("{ROUTER}/32")]);
+    let started = Instant::now();
+    let mut second = speaker(&lab, false, &["restart=0"]);
+    announce_both(&mut second);
+    println!("established after {:?}; {}", started.elapsed(), second.ask("status"));
+    // The old session's hold time, and one retry.
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    frr.routes(V4);
 }
 
 /// SIGTERM's way out keeps the routes, and the next run takes them over.
@@ -160,7 +228,7 @@ fn kill_and_restart_without_a_fib_event() {
 fn keep_leaves_the_routes_stale_until_the_next_run() {
     let lab = Lab::new();
     let frr = Frr::start(&lab);
-    let mut first = speaker(&lab, false);
+    let mut first = speaker(&lab, false, &[]);
     announce_both(&mut first);
     frr.routes(V4);
     assert_eq!(first.ask("keep"), "ok");
@@ -169,7 +237,7 @@ fn keep_leaves_the_routes_stale_until_the_next_run() {
     assert!(!frr.fib(V4).is_empty(), "the route left the FIB");
 
     // The second run no longer wants the IPv6 route: End-of-RIB ends it.
-    let mut second = speaker(&lab, true);
+    let mut second = speaker(&lab, true, &[]);
     second.tell(&format!("announce {V4} community=64512:20"));
     second.tell("apply");
     second.tell("wait rib");

@@ -1,5 +1,6 @@
 //! The command line: nouns, verbs and what they take.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -9,6 +10,30 @@ use crate::document::words;
 const EXIT_CODES: &str =
     "Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 invalid, 5 unreachable, 6 degraded";
 
+/// In the long help of `apply`; a test keeps it a legal document.
+pub(crate) const EXAMPLE: &str = "\
+Example:
+  vips:
+    - name: web
+      spec: {address: 20.20.20.1}
+  pools:
+    - name: servers
+      spec:
+        backends: [{address: 56.56.56.1}, {address: 57.57.57.1, weight: 2}]
+        health_check: {tcp: {port: 8080}, interval: 2s}
+  services:
+    - name: web
+      spec: {vip: web, protocol: tcp, port: 8080, pool: servers, forwarding: ipip}
+  peers:
+    - name: r1
+      spec: {address: 11.11.11.254, remote_asn: 65001}
+  routes:
+    - name: servers
+      spec: {prefix: 56.56.56.0/24, next_hops: [{via: 31.31.31.1}]}
+
+Field names are those of vipcast.v1.Config or their lowerCamelCase; `name: web` is short for
+`meta: {name: web}`; enums go by short names (drop, ipip, tcp), durations as 500ms, 3s, 1m30s.";
+
 /// Looks after vipcast nodes: VIPs, pools, services, BGP peers and routes.
 #[derive(Debug, Parser)]
 #[command(name = "vipcast", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
@@ -17,6 +42,36 @@ pub struct Cli {
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// As [`Parser::parse_from`], and `--node` may stand before and after the verb: clap alone would drop those before,
+    /// and a node that is silently left out is a node that differs.
+    pub fn from_args(args: impl IntoIterator<Item = OsString>) -> Self {
+        Self::parse_from(nodes_first(args))
+    }
+}
+
+/// The same arguments with every `--node TARGET` right behind the program's name.
+fn nodes_first(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut args = args.into_iter();
+    let mut first: Vec<OsString> = args.next().into_iter().collect();
+    let mut rest = Vec::new();
+    while let Some(arg) = args.next() {
+        if arg == "--" {
+            rest.push(arg);
+            rest.extend(args.by_ref());
+        } else if arg == "--node" {
+            first.push(arg);
+            first.extend(args.next());
+        } else if arg.to_string_lossy().starts_with("--node=") {
+            first.push(arg);
+        } else {
+            rest.push(arg);
+        }
+    }
+    first.extend(rest);
+    first
 }
 
 #[derive(Debug, Args)]
@@ -54,6 +109,7 @@ pub(crate) enum Format {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Bring nodes to what a document says.
+    #[command(after_long_help = EXAMPLE)]
     Apply(Apply),
     /// Show what apply would change; exit code 1 when something would.
     Diff(Files),
@@ -83,6 +139,8 @@ pub(crate) enum Command {
     Watch { kind: Kind },
     /// Completions for a shell, on standard output.
     Completions { shell: clap_complete::Shell },
+    /// Manual pages, one per command, into a directory.
+    Man { directory: std::path::PathBuf },
 }
 
 #[derive(Debug, Args)]
@@ -152,5 +210,27 @@ fn duration(text: &str) -> Result<Duration, String> {
     match parts.map(|(seconds, nanos)| Duration::new(seconds, nanos)) {
         Some(duration) if !duration.is_zero() => Ok(duration),
         _ => Err(format!("{text:?} must be more than zero")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn nodes(args: &[&str]) -> Vec<String> {
+        Cli::from_args(args.iter().map(OsString::from)).global.nodes
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn nodes_add_up_wherever_they_stand() {
+        assert_eq!(nodes(&["vipcast", "--node", "a", "status", "--node=b", "--node", "c"]), ["a", "b", "c"]);
+        assert_eq!(nodes(&["vipcast", "--node", "a,b", "status"]), ["a", "b"]);
     }
 }

@@ -6,13 +6,19 @@ use prost_types::Timestamp;
 
 /// How long ago `then` was: "00:03:09", "3d04h"; empty when it is not known.
 pub(crate) fn since(then: Option<&Timestamp>, now: SystemTime) -> String {
-    let Some(then) = then.and_then(|then| {
-        let parts = u64::try_from(then.seconds).ok().zip(u32::try_from(then.nanos).ok());
-        parts.map(|(seconds, nanos)| UNIX_EPOCH + Duration::new(seconds, nanos.min(999_999_999)))
-    }) else {
-        return String::new();
-    };
-    span(now.duration_since(then).unwrap_or_default())
+    let then = then.and_then(time);
+    then.map_or_else(String::new, |then| span(now.duration_since(then).unwrap_or_default()))
+}
+
+/// How long it is until `then`; zero when it is over.
+pub(crate) fn until(then: &Timestamp, now: SystemTime) -> String {
+    time(then).map_or_else(String::new, |then| span(then.duration_since(now).unwrap_or_default()))
+}
+
+/// `None` for what no clock can show.
+fn time(timestamp: &Timestamp) -> Option<SystemTime> {
+    let (seconds, nanos) = (timestamp.seconds.try_into().ok()?, timestamp.nanos.try_into().ok()?);
+    UNIX_EPOCH.checked_add(Duration::new(seconds, 0))?.checked_add(Duration::new(0, nanos))
 }
 
 pub(crate) fn span(duration: Duration) -> String {
@@ -37,5 +43,8 @@ mod tests {
         assert_eq!(since(Some(&Timestamp { seconds: 40, nanos: 0 }), now), "00:01:00");
         assert_eq!(since(Some(&Timestamp { seconds: 400, nanos: 0 }), now), "00:00:00");
         assert_eq!(since(None, now), "");
+        assert_eq!(until(&Timestamp { seconds: 125, nanos: 0 }, now), "00:00:25");
+        assert_eq!(until(&Timestamp { seconds: 40, nanos: 0 }, now), "00:00:00");
+        assert_eq!(since(Some(&Timestamp { seconds: i64::MAX, nanos: -1 }), now), "");
     }
 }

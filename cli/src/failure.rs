@@ -77,7 +77,9 @@ impl Failure {
         let details = status.get_error_details();
         let mut lines = vec![format!("error: {self}")];
         if let Some(bad) = details.bad_request() {
-            lines = vec![format!("error: {target}: {} violations", bad.field_violations.len())];
+            let count = bad.field_violations.len();
+            let s = if count == 1 { "" } else { "s" };
+            lines = vec![format!("error: {target}: {count} violation{s}")];
             lines.extend(bad.field_violations.iter().map(|violation| {
                 let path = violation.field.strip_prefix("config.").unwrap_or(&violation.field);
                 match document.and_then(|document| document.place(path)) {

@@ -69,6 +69,10 @@ async fn dispatch(cx: &mut Context<'_>, command: Command) -> Result<Exit, Failur
             clap_complete::generate(shell, &mut Cli::command(), "vipcast", &mut cx.out);
             Ok(Exit::Ok)
         }
+        Command::Man { directory } => {
+            clap_mangen::generate_to(Cli::command(), directory)?;
+            Ok(Exit::Ok)
+        }
     }
 }
 

@@ -26,24 +26,27 @@ impl Ports {
     }
 }
 
+/// Absorbs a word. Two multiplications: with one, the high bits of two words could cancel for every seed.
 #[inline(always)]
 const fn mix(state: u64, word: u64) -> u64 {
     let x = (state ^ word).wrapping_mul(P1);
-    (x ^ x >> 29).wrapping_mul(P2)
+    (x ^ x >> 32).wrapping_mul(P2)
 }
 
+/// Absorbs the last word and spreads every bit over all others (the finaliser of splitmix64).
 #[inline(always)]
-const fn finish(x: u64, key: u64) -> u64 {
-    let x = (x ^ x >> 32 ^ key).wrapping_mul(P3);
-    let x = (x ^ x >> 29).wrapping_mul(P1);
-    x ^ x >> 32
+const fn finish(state: u64, word: u64) -> u64 {
+    let x = state ^ word;
+    let x = (x ^ x >> 30).wrapping_mul(P2);
+    let x = (x ^ x >> 27).wrapping_mul(P3);
+    x ^ x >> 31
 }
 
 /// Hash of an IPv4 flow from client to VIP.
 #[inline(always)]
 pub const fn flow4(seed: [u64; 2], src: [u8; 4], dst: [u8; 4], ports: Ports) -> u64 {
     let addrs = (u32::from_be_bytes(src) as u64) << 32 | u32::from_be_bytes(dst) as u64;
-    finish(mix(mix(seed[0], addrs), ports.word()), seed[1])
+    finish(mix(seed[0], addrs), seed[1] ^ ports.word())
 }
 
 /// Hash of an IPv6 flow from client to VIP.
@@ -53,7 +56,7 @@ pub const fn flow6(seed: [u64; 2], src: [u8; 16], dst: [u8; 16], ports: Ports) -
     let x = mix(x, low(src));
     let x = mix(x, high(dst));
     let x = mix(x, low(dst));
-    finish(mix(x, ports.word()), seed[1])
+    finish(x, seed[1] ^ ports.word())
 }
 
 /// Hash of an IPv4 source alone, for services that hash by source.

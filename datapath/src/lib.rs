@@ -12,7 +12,7 @@ pub mod tables;
 pub mod wanted;
 
 pub use predict::{Flow, Model, Ring};
-pub use tables::Limits;
+pub use tables::{Limits, PlanError};
 pub use wanted::{
     Backend, BackendId, Egress, Forwarding, Ingress, PoolName, PoolSpec, Protocol, ServiceId, ServiceSpec,
     Undefined, VipSpec, Wanted,

@@ -4,7 +4,7 @@
 //! 10 ms, so that no number of routes holds a session up.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +15,7 @@ use crate::{PeerStatus, SpeakerStatus};
 
 const COALESCE: Duration = Duration::from_millis(10);
 /// Counters that change without any event are published this often.
-const REFRESH: Duration = Duration::from_secs(5);
+const REFRESH: Duration = Duration::from_secs(1);
 const MAX_WITHDRAWN: usize = 65536;
 
 #[derive(Debug, Default)]
@@ -24,6 +24,8 @@ pub(super) struct Board {
     withdrawn: Mutex<BTreeMap<IpNet, SystemTime>>,
     rejected: AtomicU64,
     dirty: Notify,
+    /// Counters have changed since the last copy was made.
+    counted: AtomicBool,
 }
 
 /// One peer's place on the board.
@@ -68,8 +70,13 @@ impl Board {
         loop {
             tokio::select! {
                 () = self.dirty.notified() => {}
-                () = tokio::time::sleep(REFRESH) => {}
+                () = tokio::time::sleep(REFRESH) => {
+                    if !self.counted.load(Ordering::Relaxed) {
+                        continue;
+                    }
+                }
             }
+            self.counted.store(false, Ordering::Relaxed);
             let board = self.clone();
             // Fails only when the runtime goes down.
             let Ok(snapshot) = tokio::task::spawn_blocking(move || board.snapshot()).await else { return };
@@ -101,9 +108,11 @@ impl Entry {
         self.board.dirty.notify_one();
     }
 
-    /// Changes counters that need not wake anybody.
-    pub(super) fn count(&self, change: impl FnOnce(&mut PeerStatus)) {
-        change(&mut lock(&self.status));
+    /// Changes counters that need not wake anybody at once; `change` says whether it changed anything.
+    pub(super) fn count(&self, change: impl FnOnce(&mut PeerStatus) -> bool) {
+        if change(&mut lock(&self.status)) {
+            self.board.counted.store(true, Ordering::Relaxed);
+        }
     }
 
     /// The kernel has taken the withdraws of these prefixes.

@@ -18,7 +18,7 @@ use super::board::Entry;
 use super::socket::{self, Dialling};
 use super::supervisor::{Revision, Shared};
 use crate::fsm::{Action, ConnectionId, Direction, Event, Peer, Settings, Stop};
-use crate::wire::{KEEPALIVE, Notification, Reason};
+use crate::wire::{Family, KEEPALIVE, Notification, Reason};
 use crate::{PeerConfig, export};
 use goodbye::Goodbyes;
 use link::Links;
@@ -81,6 +81,7 @@ enum Wake {
 impl Task {
     fn new(start: Start) -> Self {
         let settings = settings(&start.shared, &start.config);
+        say_what_is_not_offered(&start.name, &start.config);
         let restarting = start.shared.config.restarting;
         Self {
             fsm: Peer::new(settings, restarting, start.seed, Instant::now()),
@@ -124,9 +125,7 @@ impl Task {
     }
 
     async fn wait(&mut self) -> Wake {
-        if self.session.as_ref().is_some_and(|session| session.has_more) {
-            return Wake::Timeout;
-        }
+        let has_more = self.session.as_ref().is_some_and(|session| session.has_more);
         let deadline = self.next_timeout();
         tokio::select! {
             biased;
@@ -136,6 +135,7 @@ impl Task {
             Some(stream) = self.incoming.recv() => Wake::Incoming(stream),
             result = link::dialled(&mut self.dialling) => Wake::Dialled(result),
             ids = self.links.ready() => Wake::Links(ids),
+            () = std::future::ready(()), if has_more => Wake::Timeout,
             () = link::sleep_until(deadline) => Wake::Timeout,
         }
     }
@@ -175,6 +175,7 @@ impl Task {
             let notification = Notification::new(Reason::OtherConfigurationChange);
             self.handle(Event::Stop(Stop::Notify(notification)));
         }
+        say_what_is_not_offered(&self.name, &self.config);
         let settings = settings(&self.shared, &self.config);
         self.handle(Event::Configure(settings));
         self.apply_enabled();
@@ -345,6 +346,15 @@ fn settings(shared: &Shared, config: &PeerConfig) -> Settings {
         connect_retry: config.timers.connect_retry,
         passive: config.passive,
         restart_time: shared.config.restart_time,
+    }
+}
+
+fn say_what_is_not_offered(name: &str, config: &PeerConfig) {
+    let enabled = [(config.ipv4_unicast, Family::Ipv4Unicast), (config.ipv6_unicast, Family::Ipv6Unicast)];
+    for (_, family) in enabled.into_iter().filter(|(enabled, _)| *enabled) {
+        if !export::families(config).contains(&family) {
+            tracing::info!(peer = name, %family, "family not offered: the session has no next hop for it");
+        }
     }
 }
 

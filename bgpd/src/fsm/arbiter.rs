@@ -9,7 +9,7 @@
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
-use super::peer::Direction;
+use super::event::Direction;
 
 /// One connection as the arbiter sees it.
 #[derive(Debug, Clone, Copy)]

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::event::Direction;
 use super::import::Import;
 use super::negotiate::Negotiated;
-use super::peer::Direction;
 use super::retry::Jitter;
 use crate::status::PeerState;
 use crate::wire::{Context, Framer, Message, MessageType, Notification, Open, Reason, RouteRefresh};

@@ -8,11 +8,13 @@
 
 mod arbiter;
 mod connection;
+mod event;
 mod import;
 mod negotiate;
 mod peer;
 mod retry;
 
+pub use event::{Action, ConnectionId, Direction, Event, Stop};
 pub use import::Import;
 pub use negotiate::{Negotiated, Settings};
-pub use peer::{Action, ConnectionId, Direction, Event, Peer, Stop};
+pub use peer::Peer;

@@ -51,7 +51,7 @@ impl Script {
 }
 
 /// The peer's OPEN.
-fn open() -> Open {
+pub(crate) fn open() -> Open {
     Open {
         my_as: 65001,
         hold_time: 90,

@@ -50,7 +50,7 @@ pub(crate) async fn diff(cx: &mut Context<'_>, args: &Files) -> Result<Exit, Fai
         Ok(checked) => checked,
         Err(exit) => return Ok(exit),
     };
-    let differs = checked.iter().any(|(_, answer)| answer.changes.iter().any(|change| is_change(change)));
+    let differs = checked.iter().any(|(_, answer)| answer.changes.iter().any(is_change));
     report(cx, checked)?;
     Ok(if differs { Exit::Failed } else { Exit::Ok })
 }
@@ -166,7 +166,7 @@ fn text(cx: &mut Context<'_>, answers: &[Answer<v1::ApplyConfigResponse>]) -> Re
 }
 
 fn changes(out: &mut dyn Write, changes: &[v1::Change]) -> Result<(), Failure> {
-    for change in changes {
+    for change in changes.iter().filter(|change| is_change(change)) {
         let what = match change.action() {
             Action::Create => "created",
             Action::Update => "updated",
@@ -177,6 +177,10 @@ fn changes(out: &mut dyn Write, changes: &[v1::Change]) -> Result<(), Failure> {
         for field in &change.fields {
             writeln!(out, "  {field}")?;
         }
+    }
+    let unchanged = changes.iter().filter(|change| !is_change(change)).count();
+    if unchanged > 0 {
+        writeln!(out, "{unchanged} unchanged")?;
     }
     Ok(())
 }

@@ -11,13 +11,14 @@ use crate::client::Node;
 use crate::context::{Answer, Context};
 use crate::failure::{Exit, Failure};
 use crate::noun::Noun;
+use crate::view::NOT_HERE;
 
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Conditions that must be true where they are reported.
 const GOALS: [&str; 3] = ["Accepted", "Programmed", "Advertised"];
-/// Reason of a condition of a resource that is not for this node.
-const NOT_SELECTED: &str = "NotSelected";
+/// Reasons that need no waiting: the resource is for other nodes, or nothing uses the pool.
+const NOTHING_TO_DO: [&str; 2] = [NOT_HERE, "Unused"];
 
 /// Waits on every node; what is missing when the time is over is said per node.
 pub(crate) async fn until_in_effect(
@@ -111,7 +112,7 @@ fn unsettled<T: Noun>(resource: &T, advertised: bool) -> Option<String> {
         .iter()
         .filter(|condition| GOALS.contains(&condition.r#type.as_str()))
         .filter(|condition| advertised || condition.r#type != "Advertised")
-        .filter(|condition| condition.reason != NOT_SELECTED)
+        .filter(|condition| !NOTHING_TO_DO.contains(&condition.reason.as_str()))
         .collect();
     if resource.conditions().is_empty() {
         return about("has no status yet".to_owned());
@@ -157,7 +158,7 @@ mod tests {
         let idle = vip(&[("Programmed", Truth::True, ""), ("Advertised", Truth::False, "NoService")]);
         assert!(unsettled(&idle, true).is_some());
         assert_eq!(unsettled(&idle, false), None);
-        let elsewhere = vip(&[("Programmed", Truth::False, NOT_SELECTED)]);
+        let elsewhere = vip(&[("Programmed", Truth::False, NOT_HERE)]);
         assert_eq!(unsettled(&elsewhere, true), None);
         let degraded = vip(&[("Programmed", Truth::True, ""), ("Degraded", Truth::True, "BackendDown")]);
         assert_eq!(unsettled(&degraded, true), None);

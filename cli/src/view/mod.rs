@@ -20,6 +20,9 @@ use crate::noun::Noun;
 use crate::proto_json::descriptor;
 use crate::table;
 
+/// Reason of a condition of a resource whose node_selector does not take the node that was asked.
+pub(crate) const NOT_HERE: &str = "OtherNode";
+
 /// A kind's looks.
 pub(crate) trait View: Noun {
     /// Columns of a list; `wide` adds the rest.
@@ -72,6 +75,11 @@ pub(crate) fn conditions(conditions: &[v1::Condition], now: SystemTime) -> Optio
     Some(table::render(&["CONDITION", "STATUS", "REASON", "SINCE", "MESSAGE"], rows.collect()))
 }
 
+/// The resource concerns other nodes only.
+pub(crate) fn is_elsewhere(resource: &impl Noun) -> bool {
+    resource.conditions().iter().any(|condition| condition.reason == NOT_HERE)
+}
+
 pub(crate) fn status_word(condition: &v1::Condition) -> &'static str {
     use v1::condition::Status;
     match condition.status() {
@@ -97,6 +105,19 @@ pub(crate) fn trouble(conditions: &[v1::Condition]) -> String {
         "" => format!("{} {}", condition.r#type, condition.reason),
         message => message.to_owned(),
     })
+}
+
+/// The last column of a row: that the resource is on its way out, or what is wrong with it.
+pub(crate) fn note(resource: &impl Noun, now: SystemTime) -> String {
+    match resource.meta().and_then(|meta| meta.removal_at.as_ref()) {
+        Some(then) => format!("being removed: still serves, for {}", clock::until(then, now)),
+        None => trouble(resource.conditions()),
+    }
+}
+
+/// Deleted, and lingering until routers have moved.
+pub(crate) fn is_leaving(resource: &impl Noun) -> bool {
+    resource.meta().is_some_and(|meta| meta.removal_at.is_some())
 }
 
 pub(crate) fn yes_no(value: bool) -> String {

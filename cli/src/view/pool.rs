@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use proto::v1::health_check::Probe;
 use proto::v1::{Backend, BackendStatus, Pool, PoolSpec, PoolStatus};
 
-use super::{View, by_address, by_name, trouble, word, yes_no};
+use super::{View, by_address, by_name, note, word, yes_no};
 use crate::noun::Noun;
 use crate::table;
 
@@ -18,14 +18,14 @@ impl View for Pool {
         header
     }
 
-    fn row(&self, wide: bool, _: SystemTime) -> Vec<String> {
+    fn row(&self, wide: bool, now: SystemTime) -> Vec<String> {
         let (spec, status) = parts(self);
         let mut row = vec![
             self.name().to_owned(),
             usable(self),
             spec.min_healthy().max(1).to_string(),
             check(&spec),
-            trouble(&status.conditions),
+            note(self, now),
         ];
         if wide {
             let max = if spec.max_backends == 0 { 128 } else { spec.max_backends };

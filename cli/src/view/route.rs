@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use proto::v1::{EndpointRoute, EndpointRouteSpec, EndpointRouteStatus, NextHop};
 
-use super::{View, by_address, labels, trouble, yes_no};
+use super::{View, by_address, labels, note, yes_no};
 use crate::noun::Noun;
 
 impl View for EndpointRoute {
@@ -16,14 +16,14 @@ impl View for EndpointRoute {
         header
     }
 
-    fn row(&self, wide: bool, _: SystemTime) -> Vec<String> {
+    fn row(&self, wide: bool, now: SystemTime) -> Vec<String> {
         let (spec, status) = parts(self);
         let mut row = vec![
             self.name().to_owned(),
             spec.prefix.clone(),
             next_hops(&spec),
             yes_no(status.installed),
-            trouble(&status.conditions),
+            note(self, now),
         ];
         if wide {
             row.splice(

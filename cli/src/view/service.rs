@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use proto::v1::{Service, ServiceSpec, ServiceStatus};
 
-use super::{View, by_name, trouble, word, yes_no};
+use super::{View, by_name, note, word, yes_no};
 use crate::noun::Noun;
 
 impl View for Service {
@@ -17,7 +17,7 @@ impl View for Service {
         header
     }
 
-    fn row(&self, wide: bool, _: SystemTime) -> Vec<String> {
+    fn row(&self, wide: bool, now: SystemTime) -> Vec<String> {
         let (spec, status) = parts(self);
         let mut row = vec![
             self.name().to_owned(),
@@ -28,7 +28,7 @@ impl View for Service {
             word("Forwarding", spec.forwarding, ""),
             yes_no(status.healthy),
             status.usable_backends.to_string(),
-            trouble(&status.conditions),
+            note(self, now),
         ];
         if wide {
             row.splice(8..8, [hashing(&spec), status.packets.to_string(), status.bytes.to_string()]);

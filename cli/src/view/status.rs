@@ -2,9 +2,9 @@
 
 use std::time::SystemTime;
 
-use proto::v1::{EndpointRoute, NodeStatus, Peer, Pool, Service, Vip};
+use proto::v1::{Condition, EndpointRoute, NodeStatus, Peer, Pool, Service, Vip};
 
-use super::{View, conditions, is_bad, lines, peer, pool, trouble};
+use super::{View, conditions, is_bad, is_elsewhere, is_leaving, lines, peer, pool, trouble};
 use crate::clock;
 use crate::noun::Noun;
 use crate::table;
@@ -47,11 +47,27 @@ impl Snapshot {
 
     /// One sentence per thing that is not as it should be.
     pub(crate) fn problems(&self) -> Vec<String> {
-        let mut problems: Vec<String> = self
-            .node
-            .conditions
-            .iter()
-            .filter(|condition| is_bad(condition))
+        let mut problems = self.node_problems();
+        let detached = self.node.interfaces.iter().filter(|interface| interface.xdp_mode == "detached");
+        problems
+            .extend(detached.map(|it| format!("interface {}: XDP is not attached: {}", it.name, it.message)));
+        problems.extend(staying(&self.peers).filter_map(peer_problem));
+        problems.extend(staying(&self.vips).filter_map(|vip| self.vip_problem(vip)));
+        problems.extend(staying(&self.pools).flat_map(pool_problems));
+        problems.extend(staying(&self.services).filter_map(|it| with_trouble(it, service_problem(it))));
+        problems.extend(staying(&self.routes).filter_map(|it| with_trouble(it, route_problem(it))));
+        problems
+    }
+
+    /// "Ready" repeats the words of whatever keeps the node from it: said once.
+    fn node_problems(&self) -> Vec<String> {
+        let bad: Vec<_> = self.node.conditions.iter().filter(|condition| is_bad(condition)).collect();
+        let repeated = |it: &Condition| {
+            it.r#type == "Ready"
+                && bad.iter().any(|other| other.r#type != "Ready" && other.message == it.message)
+        };
+        bad.iter()
+            .filter(|it| !repeated(it))
             .map(|it| {
                 format!(
                     "node: {}: {}",
@@ -59,16 +75,7 @@ impl Snapshot {
                     if it.message.is_empty() { &it.reason } else { &it.message }
                 )
             })
-            .collect();
-        let detached = self.node.interfaces.iter().filter(|interface| interface.xdp_mode == "detached");
-        problems
-            .extend(detached.map(|it| format!("interface {}: XDP is not attached: {}", it.name, it.message)));
-        problems.extend(self.peers.iter().filter_map(peer_problem));
-        problems.extend(self.vips.iter().filter_map(|vip| self.vip_problem(vip)));
-        problems.extend(self.pools.iter().flat_map(pool_problems));
-        problems.extend(self.services.iter().filter_map(|it| with_trouble(it, service_problem(it))));
-        problems.extend(self.routes.iter().filter_map(|it| with_trouble(it, route_problem(it))));
-        problems
+            .collect()
     }
 
     fn summary(&self, now: SystemTime) -> Vec<(&'static str, String)> {
@@ -111,17 +118,24 @@ impl Snapshot {
         ]
     }
 
-    /// A VIP that services use shall be announced, and reach a peer where there are any.
+    /// A VIP that services use shall be announced and reach a peer. One that none uses is not missed.
     fn vip_problem(&self, vip: &Vip) -> Option<String> {
-        let used = self.services.iter().any(|it| it.spec.as_ref().is_some_and(|spec| spec.vip == vip.name()));
+        if !self.services.iter().any(|it| it.spec.as_ref().is_some_and(|spec| spec.vip == vip.name())) {
+            return None;
+        }
         let status = vip.status.clone().unwrap_or_default();
-        let what = match (used, status.announced) {
-            (true, false) => Some("not announced"),
-            (true, true) if status.advertised_to.is_empty() => Some("announced, but no peer has it"),
-            _ => None,
+        let what = match status.announced {
+            false => Some("not announced"),
+            true if status.advertised_to.is_empty() => Some("announced, but no peer has it"),
+            true => None,
         };
         with_trouble(vip, what.map(str::to_owned))
     }
+}
+
+/// What is being removed owes nothing any more.
+fn staying<T: Noun>(list: &[T]) -> impl Iterator<Item = &T> {
+    list.iter().filter(|resource| !is_leaving(*resource))
 }
 
 /// A table with the kind's name in place of NAME.
@@ -145,16 +159,16 @@ fn with_trouble<T: Noun>(resource: &T, what: Option<String>) -> Option<String> {
     let text = match (what, trouble.as_str()) {
         (None, "") => return None,
         (Some(what), "") => what,
-        (Some(what), trouble) => format!("{what}: {trouble}"),
+        (Some(what), trouble) if !trouble.starts_with(&what) => format!("{what}: {trouble}"),
+        (Some(_), trouble) => trouble.to_owned(),
         (None, trouble) => trouble.to_owned(),
     };
     Some(format!("{} {}: {text}", T::WORD, resource.name()))
 }
 
 fn peer_problem(it: &Peer) -> Option<String> {
-    let not_here = it.conditions().iter().any(|condition| condition.reason == "NotSelected");
     let down = !peer::is_established(it) && !it.spec.as_ref().is_some_and(|spec| spec.shutdown);
-    if not_here || !down {
+    if is_elsewhere(it) || !down {
         return None;
     }
     let status = it.status.clone().unwrap_or_default();
@@ -181,7 +195,6 @@ fn service_problem(it: &Service) -> Option<String> {
 }
 
 fn route_problem(it: &EndpointRoute) -> Option<String> {
-    let not_here = it.conditions().iter().any(|condition| condition.reason == "NotSelected");
     let installed = it.status.as_ref().is_some_and(|status| status.installed);
-    (!installed && !not_here).then(|| "not installed".to_owned())
+    (!installed && !is_elsewhere(it)).then(|| "not installed".to_owned())
 }

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use proto::v1::{Vip, VipSpec, VipStatus};
 
-use super::{View, by_address, labels, trouble, word, yes_no};
+use super::{View, by_address, labels, note, word, yes_no};
 use crate::noun::Noun;
 
 impl View for Vip {
@@ -16,14 +16,14 @@ impl View for Vip {
         header
     }
 
-    fn row(&self, wide: bool, _: SystemTime) -> Vec<String> {
+    fn row(&self, wide: bool, now: SystemTime) -> Vec<String> {
         let (spec, status) = parts(self);
         let mut row = vec![
             self.name().to_owned(),
             spec.address.clone(),
             yes_no(status.announced),
             status.advertised_to.join(","),
-            trouble(&status.conditions),
+            note(self, now),
         ];
         if wide {
             row.splice(4..4, [prefix(&spec), undefined(&spec), echo(&spec), host_address(&spec)]);

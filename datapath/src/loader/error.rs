@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::tables::PlanError;
 
+/// The text of every variant tells its whole cause.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(
@@ -25,29 +26,14 @@ pub enum Error {
     OtherSize { map: &'static str, what: &'static str, pinned: u32, wanted: u32 },
     #[error(transparent)]
     Plan(#[from] PlanError),
-    #[error("{what}: {source}")]
-    Io {
-        what: String,
-        #[source]
-        source: io::Error,
-    },
-    #[error("map {map}: {source}")]
-    Map {
-        map: &'static str,
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    #[error("eBPF object: {source}")]
-    Object {
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
+    #[error("{what}: {cause}")]
+    Io { what: String, cause: io::Error },
+    #[error("map {map}: {}", chain(cause.as_ref()))]
+    Map { map: &'static str, cause: Box<dyn std::error::Error + Send + Sync> },
+    #[error("eBPF object: {}", chain(cause.as_ref()))]
+    Object { cause: Box<dyn std::error::Error + Send + Sync> },
     #[error("interface {interface}: {reason}")]
-    Attach {
-        interface: String,
-        #[source]
-        reason: AttachError,
-    },
+    Attach { interface: String, reason: AttachError },
 }
 
 /// Why a program is not attached to an interface.
@@ -70,11 +56,11 @@ pub enum AttachError {
 }
 
 impl Error {
-    pub(crate) fn io(what: impl Into<String>, source: io::Error) -> Self {
+    pub(crate) fn io(what: impl Into<String>, cause: io::Error) -> Self {
         let what = what.into();
-        match source.kind() {
+        match cause.kind() {
             io::ErrorKind::PermissionDenied => Self::NoRights { what },
-            _ => Self::Io { what, source },
+            _ => Self::Io { what, cause },
         }
     }
 
@@ -82,19 +68,19 @@ impl Error {
     where
         E: std::error::Error + Send + Sync + 'static,
     {
-        move |source| match denied(&source) {
+        move |cause| match denied(&cause) {
             true => Self::NoRights { what: format!("use map {map}") },
-            false => Self::Map { map, source: Box::new(source) },
+            false => Self::Map { map, cause: Box::new(cause) },
         }
     }
 
-    pub(crate) fn object<E>(source: E) -> Self
+    pub(crate) fn object<E>(cause: E) -> Self
     where
         E: std::error::Error + Send + Sync + 'static,
     {
-        match denied(&source) {
+        match denied(&cause) {
             true => Self::NoRights { what: "load BPF programs and maps".into() },
-            false => Self::Object { source: Box::new(source) },
+            false => Self::Object { cause: Box::new(cause) },
         }
     }
 }

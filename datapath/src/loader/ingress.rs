@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use datapath_common::abi::{Iface, iface_flag, program};
 use tracing::{info, warn};
 
-use super::attach::Attachment;
 use super::netdev::Netdev;
 use super::object::{INGRESS_SLOTS, shapes};
 use super::pins::LinkPin;
-use super::{AttachError, Datapath, Error, Mode, attach, attachments, devices, load, replace, xdp};
+use super::{
+    AttachError, Attachment, Datapath, Error, Mode, attach, attachments, devices, load, replace, xdp,
+};
 use crate::{Ingress, Wanted};
 
 /// The interface that may send with XDP_TX: the only ingress, so that a packet for it also came in on it, and no veth,
@@ -36,6 +37,9 @@ impl Datapath {
                 Some(name) if name == pin.interface => {}
                 Some(name) => {
                     info!(old = %pin.interface, new = %name, "interface was renamed");
+                    if self.loaded.remove(&pin.interface) {
+                        self.loaded.insert(name.clone());
+                    }
                     self.pins.rename_link(&pin, &LinkPin { interface: name, ..pin.clone() })?;
                 }
                 None => {
@@ -108,7 +112,8 @@ impl Datapath {
     }
 }
 
-fn iface(device: &Netdev) -> Result<Iface, AttachError> {
+/// What the program must know of an interface.
+pub(super) fn iface(device: &Netdev) -> Result<Iface, AttachError> {
     let mac = device.mac.ok_or(AttachError::NoMac)?;
     let flags = if device.is_veth { 0 } else { iface_flag::TX };
     Ok(Iface { ifindex: device.ifindex, mac, flags, pad: 0 })

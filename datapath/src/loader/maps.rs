@@ -181,8 +181,8 @@ impl Maps {
         let outside = words.iter().find(|(offset, word)| !self.rings.store(base + offset, word.0));
         match outside {
             Some((offset, _)) => {
-                let source = format!("word {} lies outside", base + offset).into();
-                Err(Error::Map { map: map::RINGS, source })
+                let cause = format!("word {} lies outside", base + offset).into();
+                Err(Error::Map { map: map::RINGS, cause })
             }
             None => Ok(()),
         }

@@ -13,6 +13,7 @@ mod netdev;
 mod object;
 pub(crate) mod pins;
 mod stats;
+mod unlink;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,7 +32,7 @@ use netdev::Netdev;
 use pins::Pins;
 pub use stats::Stats;
 
-pub(crate) use attach::{attach, attachments, replace};
+pub(crate) use attach::{Attachment, attach, attachments, replace};
 pub(crate) use object::{Shape, check_pinned, load, take, xdp};
 pub(crate) use pins::remove as remove_pins;
 pub(crate) use stats::sums;
@@ -87,15 +88,21 @@ pub struct Datapath {
     maps: Maps,
     /// What the last `apply` wanted, less what could not be.
     applied: Option<Applied>,
-    rings: BTreeMap<PoolName, Ring>,
     /// Interfaces whose program this process loaded; others run one of an earlier process.
     loaded: BTreeSet<String>,
 }
 
 struct Applied {
     wanted: Wanted,
+    rings: BTreeMap<PoolName, Ring>,
     bounce: Option<u32>,
     refused: BTreeMap<String, String>,
+}
+
+impl Applied {
+    fn want(&self) -> Want<'_> {
+        Want { wanted: &self.wanted, rings: &self.rings, bounce: self.bounce }
+    }
 }
 
 impl Datapath {
@@ -106,8 +113,7 @@ impl Datapath {
         let (pins, existed) = Pins::open(&pin_dir, &layout())?;
         match Self::adopt(&pins, &limits) {
             Ok(maps) => {
-                let (applied, rings, loaded) = (None, BTreeMap::new(), BTreeSet::new());
-                let datapath = Self { pins, limits, maps, applied, rings, loaded };
+                let datapath = Self { pins, limits, maps, applied: None, loaded: BTreeSet::new() };
                 let found = datapath.found(existed)?;
                 info!(pins = %pin_dir.display(), ?found, "datapath opened");
                 Ok((datapath, found))
@@ -130,7 +136,7 @@ impl Datapath {
         let devices = devices()?;
         let wanted = without_lost_egress(wanted, &devices);
         let bounce = ingress::bounce(&wanted, &devices);
-        let mut rings = std::mem::take(&mut self.rings);
+        let mut rings = self.applied.as_ref().map(|applied| applied.rings.clone()).unwrap_or_default();
         Ring::refresh(&mut rings, &wanted);
         let want = Want { wanted: &wanted, rings: &rings, bounce };
         let writes = plan(&self.maps.contents()?, want, &self.limits)?;
@@ -140,25 +146,20 @@ impl Datapath {
             self.write(write)?;
         }
         let refused = self.attach_wanted(&wanted)?;
-        self.rings = rings;
-        self.applied = Some(Applied { wanted, bounce, refused });
+        self.applied = Some(Applied { wanted, rings, bounce, refused });
         self.read_back()
     }
 
     /// Reads the maps and attachments without changing them.
     pub fn read_back(&self) -> Result<ReadBack, Error> {
         let contents = self.maps.contents()?;
-        let want = self.applied.as_ref().map(|applied| Want {
-            wanted: &applied.wanted,
-            rings: &self.rings,
-            bounce: applied.bounce,
-        });
+        let want = self.applied.as_ref().map(Applied::want);
         let View { vips, services, ring_digests, members } = view(&contents, want);
         let attached = self.attached()?;
         let mut not_attached = BTreeMap::new();
         if let Some(applied) = &self.applied {
             for name in applied.wanted.ingress.keys().filter(|name| !attached.contains_key(*name)) {
-                let reason = applied.refused.get(name).map_or("the program was detached", String::as_str);
+                let reason = applied.refused.get(name).map_or(CHANGED, String::as_str);
                 not_attached.insert(name.clone(), reason.to_owned());
             }
         }
@@ -193,10 +194,19 @@ impl Datapath {
         Ok(Found::Adopted { attached: self.attached()?.into_keys().collect() })
     }
 
-    /// Interfaces that a pinned link is attached to now.
+    /// Interfaces that a pinned link is attached to now and whose frames it takes: with an address of before it would
+    /// leave them all to the kernel.
     fn attached(&self) -> Result<BTreeMap<String, Mode>, Error> {
-        let attachments = attachments(&self.pins, &devices()?)?;
-        Ok(attachments.into_values().filter_map(|attachment| attachment.live).collect())
+        let devices = devices()?;
+        let mut attached = BTreeMap::new();
+        for Attachment { pin, live } in attachments(&self.pins, &devices)?.into_values() {
+            let Some((name, mode)) = live else { continue };
+            let record = devices.get(&name).and_then(|device| ingress::iface(device).ok());
+            if record == Some(self.maps.iface(pin.slot)?) {
+                attached.insert(name, mode);
+            }
+        }
+        Ok(attached)
     }
 
     fn write(&mut self, write: &Write) -> Result<(), Error> {
@@ -207,6 +217,9 @@ impl Datapath {
         self.maps.apply(write)
     }
 }
+
+/// Why an interface is not attached that was after the last `apply`.
+const CHANGED: &str = "the program was detached, or the interface changed";
 
 fn layout() -> String {
     format!("{ABI_VERSION}-{}", names::HOST_LAYOUT)

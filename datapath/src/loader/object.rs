@@ -90,7 +90,7 @@ pub(crate) fn load(pins: &Pins, shapes: &[Shape], iface_slot: u32) -> Result<Ebp
 
 /// Loads one program of the object into the kernel.
 pub(crate) fn xdp<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp, Error> {
-    let missing = || Error::Object { source: format!("it has no XDP program {name}").into() };
+    let missing = || Error::Object { cause: format!("it has no XDP program {name}").into() };
     let program: &mut Xdp = ebpf.program_mut(name).ok_or_else(missing)?.try_into().map_err(Error::object)?;
     program.load().map_err(Error::object)?;
     Ok(program)
@@ -101,7 +101,7 @@ pub(crate) fn take<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, Error>
 where
     T: TryFrom<Map, Error = MapError>,
 {
-    let missing = || Error::Object { source: format!("it has no map {name}").into() };
+    let missing = || Error::Object { cause: format!("it has no map {name}").into() };
     ebpf.take_map(name).ok_or_else(missing)?.try_into().map_err(Error::map(name))
 }
 

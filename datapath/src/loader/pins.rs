@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
-use super::Error;
+use super::{Error, unlink};
 
 const MAPS: &str = "maps";
 const LINKS: &str = "links";
@@ -79,7 +79,7 @@ impl Pins {
 
     /// Takes an interface's link away, and with it the attachment.
     pub(crate) fn remove_link(&self, pin: &LinkPin) -> Result<(), Error> {
-        remove_file(&self.link(pin))
+        remove_link(&self.link(pin))
     }
 
     /// An interface was renamed: its link follows.
@@ -167,6 +167,15 @@ fn remove_file(path: &Path) -> Result<(), Error> {
     }
 }
 
+fn remove_link(path: &Path) -> Result<(), Error> {
+    match unlink::detach(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io(format!("detach {}", path.display()), e))
+        }
+        _ => remove_file(path),
+    }
+}
+
 fn remove_dir(dir: &Path) -> Result<(), Error> {
     match fs::remove_dir(dir) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => {
@@ -178,12 +187,15 @@ fn remove_dir(dir: &Path) -> Result<(), Error> {
 
 /// Folders that we make, nothing else: what somebody else put there stays, and so does the directory, with an error.
 fn remove_tree(dir: &Path) -> Result<(), Error> {
-    for folder in [LINKS, MAPS].map(|name| dir.join(name)) {
-        if folder.exists() {
-            list(&folder)?.iter().try_for_each(|name| remove_file(&folder.join(name)))?;
-            remove_dir(&folder)?;
-        }
+    let (links, maps) = (dir.join(LINKS), dir.join(MAPS));
+    if links.exists() {
+        list(&links)?.iter().try_for_each(|name| remove_link(&links.join(name)))?;
     }
+    if maps.exists() {
+        list(&maps)?.iter().try_for_each(|name| remove_file(&maps.join(name)))?;
+    }
+    remove_dir(&links)?;
+    remove_dir(&maps)?;
     for name in list(dir)?.iter().filter(|name| name.starts_with(ABI)) {
         remove_dir(&dir.join(name))?;
     }

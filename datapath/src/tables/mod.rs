@@ -5,6 +5,7 @@
 //! wanted set into an ordered list of [`Write`]s, during none of which a packet can meet a half-written entry.
 
 mod area;
+mod check;
 mod plan;
 mod record;
 mod view;
@@ -16,14 +17,17 @@ use datapath_common::abi::{self, Slot};
 
 use crate::{BackendId, PoolName, ServiceId};
 
-pub use plan::{PlanError, Want, plan};
+pub use check::PlanError;
+pub use plan::{Want, plan};
 pub use view::{View, view};
 
 /// Sizes of the maps: part of the ABI of the pins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     pub vips: u32,
+    /// Of services, and as many of pools.
     pub services: u32,
+    /// Records; a pool takes a power of two of them.
     pub backends: u32,
     pub ring_slots: u32,
 }

@@ -303,6 +303,11 @@ fn what_does_not_fit_is_refused_whole() {
     assert_eq!(fits(&wanted, LIMITS), Ok(()));
     let few = PlanError::Capacity { what: "services", needed: 1, limit: 0 };
     assert_eq!(fits(&wanted, Limits { services: 0, ..LIMITS }), Err(few));
+    let mut other = wanted.clone();
+    let spec = other.pools[&PoolName("web".into())].clone();
+    other.pools.extend((0..16).map(|n| (PoolName(format!("pool-{n}")), spec.clone())));
+    let many = PlanError::Capacity { what: "pools", needed: 17, limit: 16 };
+    assert_eq!(fits(&other, LIMITS), Err(many));
     let room = PlanError::Room { what: "ring slots", needed: 64, limit: 32 };
     assert_eq!(fits(&wanted, Limits { ring_slots: 32, ..LIMITS }), Err(room));
     let mut other = wanted.clone();

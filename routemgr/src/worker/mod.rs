@@ -33,6 +33,8 @@ use crate::{Conflict, Error, Observed, Options, Route, RouteKey, Sysctl, Wanted}
 const BREATH: Duration = Duration::from_millis(10);
 /// Least interval of resyncs and probes, whatever the options say.
 const SHORTEST: Duration = Duration::from_millis(50);
+/// Time after an overrun of the announcements in which their queue is read to its end.
+const SETTLED: Duration = Duration::from_millis(200);
 /// Pause after a failed pass.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -93,7 +95,7 @@ impl Worker {
         proc_sys: &Path,
         publish: watch::Sender<Arc<Observed>>,
     ) -> Result<Self, Error> {
-        let settings = Settings::open(proc_sys, &options.saved_sysctls)?;
+        let settings = Settings::open(proc_sys, &options.saved_sysctls);
         let (requests, events) = open().await?;
         let now = Instant::now();
         let mut worker = Self {
@@ -207,6 +209,9 @@ impl Worker {
             Some(Event::Lost) => {
                 warn!("the kernel's announcements overran: reading everything again");
                 self.resync();
+                // The kernel goes on dropping, without another word, until the queue has been read to its end
+                // (NETLINK_S_CONGESTED): what changes before that is found by a second reading.
+                self.next_resync = Instant::now() + SETTLED;
             }
             None => self.reopen().await,
         }

@@ -1,10 +1,10 @@
 //! What the rest of the world learns of a peer: its entry on the status board, and the log.
 
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use super::session::Session;
 use crate::driver::board::Entry;
-use crate::fsm::{Negotiated, Peer};
+use crate::fsm::{Import, Negotiated, Peer};
 use crate::rib::Batch;
 use crate::{PeerState, RouteStatus};
 
@@ -17,11 +17,25 @@ pub(super) struct Report {
     updates: u64,
     /// The last reason that was logged: one that repeats at every attempt is not news.
     logged: Option<String>,
+    /// Malformed UPDATEs that were logged, and when.
+    malformed: u64,
+    malformed_at: Option<Instant>,
 }
+
+/// A router that sends one malformed UPDATE sends many.
+const LOG_MALFORMED_EVERY: Duration = Duration::from_secs(60);
 
 impl Report {
     pub(super) fn new(name: &str, entry: Entry) -> Self {
-        Self { name: name.to_owned(), entry, updates_before: 0, updates: 0, logged: None }
+        Self {
+            name: name.to_owned(),
+            entry,
+            updates_before: 0,
+            updates: 0,
+            logged: None,
+            malformed: 0,
+            malformed_at: None,
+        }
     }
 
     pub(super) fn state(&mut self, old: PeerState, new: PeerState, reason: &str) {
@@ -100,10 +114,31 @@ impl Report {
         let (received, sent) = fsm.messages();
         let sent = sent + self.updates_before + self.updates;
         let prefixes = fsm.import().announced;
+        self.malformed(fsm.import());
         self.entry.count(|status| {
-            status.messages_received = received;
-            status.messages_sent = sent;
-            status.received_prefixes = prefixes;
+            let old = (status.messages_received, status.messages_sent, status.received_prefixes);
+            (status.messages_received, status.messages_sent, status.received_prefixes) =
+                (received, sent, prefixes);
+            old != (received, sent, prefixes)
         });
+    }
+
+    fn malformed(&mut self, import: &Import) {
+        // A new session counts from zero.
+        self.malformed = self.malformed.min(import.malformed);
+        let quiet = self.malformed_at.is_some_and(|at| at.elapsed() < LOG_MALFORMED_EVERY);
+        let Some(fault) = import.last_fault.filter(|_| import.malformed > self.malformed && !quiet) else {
+            return;
+        };
+        tracing::warn!(
+            peer = self.name,
+            attribute = fault.attribute,
+            reason = %fault.reason,
+            handling = ?fault.handling,
+            count = import.malformed - self.malformed,
+            "malformed UPDATE (RFC 7606)"
+        );
+        self.malformed = import.malformed;
+        self.malformed_at = Some(Instant::now());
     }
 }
