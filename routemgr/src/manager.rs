@@ -34,8 +34,6 @@ pub enum Error {
     Netlink(String),
     #[error("no rights to change routes: run as root or with CAP_NET_ADMIN")]
     NotPermitted,
-    #[error("the saved sysctl values in {path} cannot be read ({reason}): repair or remove the file")]
-    SavedSysctls { path: PathBuf, reason: String },
     /// Everything else was removed; these are left.
     #[error("not removed: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Leftover(Vec<Conflict>),
@@ -56,7 +54,7 @@ impl RouteManager {
     /// Opens netlink, subscribes, and takes the first dump. Changes nothing before the first `set_wanted`.
     ///
     /// # Errors
-    /// [`Error::NotPermitted`] without CAP_NET_ADMIN, [`Error::SavedSysctls`] when the old values cannot be read.
+    /// [`Error::NotPermitted`] without CAP_NET_ADMIN; [`Error::Netlink`] when the kernel cannot be asked.
     pub async fn start(options: Options) -> Result<Self, Error> {
         Self::start_at(options, Path::new(PROC_SYS)).await
     }

@@ -1,7 +1,8 @@
 //! Sysctls on the real system: values from before vipcast are saved once, then changed, kept, and given back.
 //!
 //! The file of saved values is written whole (temporary file, fsync, rename) *before* the first change, one `path value`
-//! a line. A file that cannot be read or written stops every change: a value that could not be given back is not taken.
+//! a line. A file that cannot be read or written stops every change of a sysctl, and nothing else: a value that could not
+//! be given back is not taken.
 //! A sysctl that leaves the wanted set gets its old value back. One of an interface that is gone is forgotten.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +13,7 @@ use std::path::{Component, Path, PathBuf};
 use tracing::{info, warn};
 
 use crate::sysctl::Sysctls;
-use crate::{Conflict, Error, Sysctl};
+use crate::{Conflict, Sysctl};
 
 const HEADER: &str = "# vipcast: sysctl values from before it changed them";
 
@@ -22,6 +23,8 @@ pub(crate) struct Settings {
     root: PathBuf,
     file: PathBuf,
     saved: Sysctls,
+    /// Why the file cannot be used.
+    broken: Option<String>,
     /// Read back as wanted: a difference later is drift.
     confirmed: BTreeSet<Sysctl>,
 }
@@ -35,14 +38,17 @@ pub(crate) struct Applied {
 }
 
 impl Settings {
-    pub(crate) fn open(root: &Path, file: &Path) -> Result<Self, Error> {
-        let saved = match fs::read_to_string(file) {
+    pub(crate) fn open(root: &Path, file: &Path) -> Self {
+        let read = match fs::read_to_string(file) {
             Ok(text) => parse(&text),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
             Err(e) => Err(e.to_string()),
         };
-        let saved = saved.map_err(|reason| Error::SavedSysctls { path: file.to_owned(), reason })?;
-        Ok(Self { root: root.to_owned(), file: file.to_owned(), saved, confirmed: BTreeSet::new() })
+        let (saved, broken) = match read {
+            Ok(saved) => (saved, None),
+            Err(reason) => (BTreeMap::new(), Some(reason)),
+        };
+        Self { root: root.to_owned(), file: file.to_owned(), saved, broken, confirmed: BTreeSet::new() }
     }
 
     /// Makes the system as wanted, and gives back what is no longer wanted.
@@ -56,6 +62,10 @@ impl Settings {
         for (sysctl, value) in in_order(wanted) {
             match self.read(sysctl) {
                 Ok(None) => {}
+                Ok(Some(now)) if now == *value && self.broken.is_some() => {}
+                Ok(Some(_)) if self.broken.is_some() => {
+                    applied.conflicts.push(conflict(sysctl, value, self.unusable()));
+                }
                 Ok(Some(now)) => {
                     if !self.saved.contains_key(sysctl) {
                         self.saved.insert(sysctl.clone(), now.clone());
@@ -83,6 +93,10 @@ impl Settings {
 
     /// Gives every value back and removes the file.
     pub(crate) fn restore(&mut self) -> Vec<Conflict> {
+        if self.broken.is_some() {
+            let what = "sysctls".into();
+            return vec![Conflict::Kernel { what, reason: self.unusable() }];
+        }
         let all: Vec<_> = self.saved.keys().cloned().collect();
         let mut conflicts = self.give_back(&all);
         if self.saved.is_empty()
@@ -92,6 +106,14 @@ impl Settings {
             conflicts.push(Conflict::Kernel { what: self.file.display().to_string(), reason: e.to_string() });
         }
         conflicts
+    }
+
+    fn unusable(&self) -> String {
+        let reason = self.broken.as_deref().unwrap_or_default();
+        format!(
+            "the old values in {} cannot be read ({reason}): repair or remove the file",
+            self.file.display()
+        )
     }
 
     fn set(&mut self, sysctl: &Sysctl, value: &str, now: &str, applied: &mut Applied) {
@@ -265,7 +287,7 @@ mod tests {
         }
 
         fn open(&self) -> Settings {
-            Settings::open(&self.root(), &self.file()).unwrap()
+            Settings::open(&self.root(), &self.file())
         }
     }
 
@@ -337,11 +359,8 @@ mod tests {
     #[test]
     fn nothing_is_changed_when_the_old_values_cannot_be_saved() {
         let b = Bench::new(&[(RP, "2")]);
-        // A directory stands where the file should go.
-        fs::create_dir_all(b.file()).unwrap();
-        assert!(matches!(Settings::open(&b.root(), &b.file()), Err(Error::SavedSysctls { .. })));
-        fs::remove_dir(b.file()).unwrap();
         let mut s = b.open();
+        // A directory stands where the file should go.
         fs::create_dir_all(b.file().join("in the way")).unwrap();
         let applied = s.apply(&wanted(&[(RP, "0")]));
         assert!(matches!(applied.conflicts.as_slice(), [Conflict::Sysctl { .. }]), "{applied:?}");
@@ -353,11 +372,19 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_another_kind_is_refused() {
-        let b = Bench::new(&[(RP, "2")]);
+    fn a_file_that_cannot_be_read_stops_changes_and_is_left() {
+        let b = Bench::new(&[(RP, "2"), (SEND, "0")]);
         b.put("../state/saved-sysctls", "something else");
-        let error = Settings::open(&b.root(), &b.file()).unwrap_err();
-        assert!(error.to_string().contains("saved-sysctls"), "{error}");
+        let mut s = b.open();
+        let applied = s.apply(&wanted(&[(RP, "0"), (SEND, "0")]));
+        let [Conflict::Sysctl { path, reason, .. }] = applied.conflicts.as_slice() else {
+            panic!("{applied:?}")
+        };
+        assert_eq!(path, RP, "the other is as wanted");
+        assert!(reason.contains("saved-sysctls"), "{reason}");
+        assert_eq!(s.restore().len(), 1);
+        assert_eq!(b.value(RP), "2");
+        assert_eq!(b.value("../state/saved-sysctls"), "something else");
     }
 
     #[test]

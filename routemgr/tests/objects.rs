@@ -182,7 +182,15 @@ fn routes_wait_for_their_interface_and_come_back_with_it() {
             observed.conflicts[0].to_string(),
             "56.56.56.0/24 via 10.0.1.2 dev eth1: there is no interface eth1"
         );
-        let _peer = b.peer("eth1", &["10.0.1.1/24"], &["10.0.1.2/24"]);
+        let _peer = b.peer("eth1", &[], &["10.0.1.2/24"]);
+        let refused =
+            |o: &routemgr::Observed| o.conflicts.iter().any(|c| c.to_string().contains("unreachable"));
+        let observed = until(&mut rx, refused).await;
+        // The kernel's own words come along.
+        let said =
+            "56.56.56.0/24 via 10.0.1.2 dev eth1: Network is unreachable (Nexthop has invalid gateway)";
+        assert_eq!(observed.conflicts[0].to_string(), said);
+        route("address add 10.0.1.1/24 dev eth1");
         let observed = until(&mut rx, all_installed(&wanted)).await;
         assert_eq!(observed.conflicts, []);
         route("link set eth1 down");

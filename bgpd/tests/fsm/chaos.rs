@@ -140,7 +140,7 @@ impl Driver {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn invariants_hold_in_any_order_of_events(steps in proptest::collection::vec(step(), 0..120), seed: u64) {

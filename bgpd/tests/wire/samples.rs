@@ -33,7 +33,8 @@ pub(crate) fn update(withdrawn: &[u8], attributes: &[u8], announced: &[u8]) -> V
 
 /// Enough cases for seconds, not minutes; the fuzz targets do the rest.
 pub(crate) fn config() -> ProptestConfig {
-    ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() }
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(64);
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
 /// The frames of a byte stream.

@@ -17,29 +17,23 @@ pub fn of_node(source: &ViewSource, facts: &Facts) -> Vec<Finding> {
     all
 }
 
-/// A store that runs from its copy serves: it is a fault to cure, not a reason to send traffic elsewhere.
+/// A store that runs from its copy serves: it is a fault to cure, not a reason to send traffic elsewhere. Nor is a route
+/// that is about to be installed: the VIP that needs it says so.
 fn ready(source: &ViewSource, facts: &Facts, parts: &[Finding]) -> Finding {
-    let serves = |f: &&Finding| {
-        f.status != Some(true)
-            && !(f.kind == "StoreHealthy" && matches!(source.store, Condition::LastGood { .. }))
-    };
+    let faulty = |f: &&Finding| f.status != Some(true) && !matches!(f.reason, "LastGood" | "Missing");
     if facts.seed.is_none() && !source.plan.services.is_empty() {
         let message = "[fleet] seed is missing in this node's configuration: services cannot be served";
         return Finding::new(READY, false, "NoSeed", message);
     }
-    if let Some(fault) = parts.iter().find(serves) {
+    if let Some(fault) = parts.iter().find(faulty) {
         return Finding::new(READY, false, fault.reason, fault.message.clone());
     }
     if source.observed.holding {
         return Finding::new(READY, false, "Restarting", "gathering the state of routes and neighbours");
     }
-    if !source.converged {
-        return Finding::new(
-            READY,
-            false,
-            "Programming",
-            "the datapath does not hold all that is wanted yet",
-        );
+    if source.failed {
+        let message = "the datapath does not hold all that is wanted; it is tried again";
+        return Finding::new(READY, false, "NotProgrammed", message);
     }
     Finding::new(READY, true, "Serving", "")
 }

@@ -88,6 +88,8 @@ pub struct Engine {
     withdraws: Withdraws,
     plan: Arc<Plan>,
     sent: Option<bgpd::Wanted>,
+    probed: Option<health::Wanted>,
+    /// The datapath has said its first word, so it is known whether this is a restart.
     speaking: bool,
     restarted: bool,
     complete: bool,
@@ -131,6 +133,7 @@ impl Engine {
             withdraws: Withdraws::default(),
             plan: Arc::default(),
             sent: None,
+            probed: None,
             speaking: false,
             restarted: false,
             complete: false,
@@ -241,8 +244,10 @@ impl Engine {
         if plan.routes != self.plan.routes {
             self.parts.routes.set_wanted(plan.routes.clone());
         }
-        if plan.health != self.plan.health {
+        // What a target begins with is looked at once: it must be known by then which backends had slots before.
+        if self.speaking && self.probed.as_ref() != Some(&plan.health) {
             self.parts.health.set_wanted(plan.health.clone());
+            self.probed = Some(plan.health.clone());
         }
         self.program(&plan, converged, now);
         self.remember(&plan, &observed);
@@ -264,6 +269,11 @@ impl Engine {
             return false;
         };
         **attempted == plan.datapath && holds(&plan.datapath, read_back)
+    }
+
+    /// What is wanted was attempted and did not come out.
+    fn failed(&self) -> bool {
+        self.datapath.attempted.as_deref() == Some(&self.plan.datapath) && !self.converged(&self.plan)
     }
 
     fn is_complete(&self, plan: &Plan, converged: bool, now: Instant) -> bool {
@@ -439,7 +449,7 @@ impl Engine {
             bgp_fault: self.parts.bgp.fault().borrow().clone(),
             routes_fault: self.parts.routes.fault().borrow().clone(),
             store: self.parts.store.condition(),
-            converged: self.converged(&self.plan),
+            failed: self.failed(),
             restarted: self.restarted,
             withdraw_latencies: self.withdraws.latencies(),
         };
@@ -466,4 +476,4 @@ pub fn intent(contents: &Contents) -> Result<Intent, String> {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

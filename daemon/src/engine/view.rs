@@ -24,8 +24,8 @@ pub struct ViewSource {
     pub bgp_fault: Option<String>,
     pub routes_fault: Option<String>,
     pub store: Condition,
-    /// The maps hold what the plan wants.
-    pub converged: bool,
+    /// The maps do not hold what the plan wants although it was attempted.
+    pub failed: bool,
     /// Routers were told of a graceful restart at this start.
     pub restarted: bool,
     pub withdraw_latencies: BTreeMap<IpAddr, Duration>,
@@ -58,7 +58,7 @@ impl View {
             bgp_fault: None,
             routes_fault: None,
             store,
-            converged: false,
+            failed: false,
             restarted: false,
             withdraw_latencies: BTreeMap::new(),
         };

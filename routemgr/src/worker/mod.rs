@@ -95,7 +95,7 @@ impl Worker {
         proc_sys: &Path,
         publish: watch::Sender<Arc<Observed>>,
     ) -> Result<Self, Error> {
-        let settings = Settings::open(proc_sys, &options.saved_sysctls)?;
+        let settings = Settings::open(proc_sys, &options.saved_sysctls);
         let (requests, events) = open().await?;
         let now = Instant::now();
         let mut worker = Self {
