@@ -118,9 +118,8 @@ impl RealServer {
     }
 
     async fn undo(&self) -> anyhow::Result<()> {
-        if !self.l2 && self.pins.exists() {
-            let decap = Decap::apply(&self.decap_wanted()).context("decapsulation")?;
-            decap.detach().context("decapsulation")?;
+        if !self.l2 {
+            Decap::remove(&self.pins).context("decapsulation")?;
             println!("decapsulation is removed from {}", self.interfaces.join(", "));
         }
         self.manager().await?.uninstall().await?;

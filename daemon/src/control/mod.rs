@@ -193,4 +193,4 @@ fn timestamp(at: SystemTime) -> prost_types::Timestamp {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -9,7 +9,7 @@ mod restart;
 mod view;
 mod withdraws;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -83,6 +83,8 @@ pub struct Engine {
     open: bool,
     in_flight: Option<Instant>,
     retry: Retry,
+    /// Kernel indices of the ingress interfaces that were ever seen; `None`: gone since.
+    ingress: BTreeMap<String, Option<u32>>,
     audit_at: Instant,
     adoption: Adoption,
     withdraws: Withdraws,
@@ -128,6 +130,7 @@ impl Engine {
             open: false,
             in_flight: None,
             retry: Retry { at: now, pause: TICK },
+            ingress: BTreeMap::new(),
             audit_at: now + AUDIT,
             adoption: Adoption::new(previous),
             withdraws: Withdraws::default(),
@@ -230,6 +233,7 @@ impl Engine {
     fn pass(&mut self) {
         self.pulse.fetch_add(1, Ordering::Relaxed);
         let now = Instant::now();
+        self.notice_interfaces(now);
         let mut observed = self.observed();
         let mut plan = plan::plan(&self.intent, &self.parts.facts, &observed, self.parts.clock.now());
         if self.adoption.holding && self.adoption.settled(&plan, &observed, now) {
@@ -254,6 +258,24 @@ impl Engine {
         self.adoption.forget_absent(&plan);
         self.plan = Arc::new(plan);
         self.publish();
+    }
+
+    /// An ingress interface that was made anew carries no program of ours, whatever the last read-back said.
+    fn notice_interfaces(&mut self, now: Instant) {
+        let routes = self.parts.routes.observed().borrow().clone();
+        for name in &self.parts.facts.ingress {
+            let index = routes.interfaces.get(name).map(|(index, _)| *index);
+            let known = self.ingress.get(name).copied();
+            if index == known.flatten() {
+                continue;
+            }
+            if let (Some(_), Some(read_back)) = (known, &mut self.datapath.read_back) {
+                warn!(interface = name.as_str(), "the interface is gone or was made anew");
+                Arc::make_mut(read_back).attached.remove(name);
+            }
+            self.ingress.insert(name.clone(), index);
+            self.retry.reset(now);
+        }
     }
 
     fn announce(&mut self, plan: &Plan) {

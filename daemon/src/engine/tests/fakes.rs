@@ -217,6 +217,16 @@ impl Rig {
         self.kernel.events.send(Event::Unusable(why.into())).await.expect("the engine runs");
     }
 
+    pub(super) fn interface(&self, index: Option<u32>) {
+        self.kernel.routes.send_modify(|observed| {
+            let interfaces = &mut Arc::make_mut(observed).interfaces;
+            match index {
+                Some(index) => interfaces.insert("eth1".into(), (index, true)),
+                None => interfaces.remove("eth1"),
+            };
+        });
+    }
+
     /// Lets everything happen that happens without time passing.
     pub(super) async fn rest(&self) {
         for _ in 0..100 {

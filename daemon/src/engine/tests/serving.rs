@@ -169,3 +169,20 @@ async fn from_the_copy_it_announces() {
     rig.rest().await;
     assert_eq!(rig.announced(), ["20.20.20.1/32"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_interface_that_is_made_anew_is_attached_again_before_anything_is_announced() {
+    let rig = Rig::announcing().await;
+    rig.interface(None);
+    rig.rest().await;
+    assert_eq!(rig.take_log()[0], Saw::Bgp(vec![]));
+    rig.silence(None);
+    rig.interface(Some(77));
+    rig.rest().await;
+    assert!(rig.announced().is_empty(), "the old read-back proves nothing for the new interface");
+    let rig = Rig::announcing().await;
+    rig.interface(Some(77));
+    rig.rest().await;
+    assert_eq!(rig.take_log()[..2], [Saw::Bgp(vec![]), Saw::Apply(3)]);
+    assert_eq!(rig.announced(), ["20.20.20.1/32"]);
+}

@@ -295,7 +295,7 @@ fn a_conflict_is_named() {
     });
     let plan = world.plan();
     let Err(reason) = &named(&plan.vips, "web").announce else { panic!("must be withdrawn") };
-    assert!(reason.to_string().contains("protocol 4"), "{reason}");
+    assert!(reason.to_string().contains("protocol static"), "{reason}");
 }
 
 #[test]
