@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use bgpd::driver::{Shutdown, Speaker};
 use bgpd::{PeerState, SpeakerStatus};
-use datapath::{Datapath, Found};
+use datapath::Datapath;
 use routemgr::RouteManager;
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::engine;
 use crate::lock::InstanceLock;
 use crate::plan::{self, Facts, Observed};
-use crate::run::{datapath_options, open_store, route_options, speaker_config};
+use crate::run::{open_store, route_options, speaker_config};
 use crate::store::Store;
 
 /// Longest wait for sessions that tell routers that our routes are gone.
@@ -26,16 +26,8 @@ pub async fn detach(config: &Config, withdraw: bool) -> anyhow::Result<()> {
     if withdraw {
         withdraw_all(config).await?;
     }
-    match Datapath::open(datapath_options(config)).context("cannot open the datapath")? {
-        (datapath, Found::Adopted { attached }) => {
-            datapath.detach().context("cannot detach the datapath")?;
-            info!(?attached, pins = %config.paths.pins.display(), "datapath removed");
-        }
-        (datapath, Found::Nothing) => {
-            datapath.detach().context("cannot clean the pin directory")?;
-            info!(pins = %config.paths.pins.display(), "no datapath was there");
-        }
-    }
+    Datapath::remove(&config.paths.pins).context("cannot remove the datapath")?;
+    info!(pins = %config.paths.pins.display(), "datapath removed");
     let manager = RouteManager::start(route_options(config)).await?;
     manager.uninstall().await.context("routes, addresses and sysctls")?;
     info!("routes and addresses removed, sysctls restored");

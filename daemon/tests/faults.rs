@@ -142,3 +142,23 @@ fn a_real_server_is_prepared_once_checked_and_undone() {
     let (good, said) = server(&["--local", "9.9.9.9"]);
     assert!(!good && said.contains("9.9.9.9") && said.contains("nothing was changed"), "{said}");
 }
+
+#[tokio::test]
+async fn pins_of_other_sizes_are_refused_and_detach_removes_them() {
+    let mut lab = Lab::new();
+    let config = lab.config("n", "listen = []", "");
+    let first = lab.start(&config);
+    lab.condition("n", "DatapathAttached", Status::True, "").await;
+    lab.stop(first, "TERM");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("vips = 100\n", "vips = 200\n")).unwrap();
+    let second = lab.start(&config);
+    lab.condition("n", "DatapathAttached", Status::False, "vipcastd detach").await;
+    assert!(lab.ip(&lab.node, "link show e1").contains("xdp"), "what runs goes on running");
+    lab.stop(second, "TERM");
+    let gone = lab.in_node(VIPCASTD, &["detach", "--config", config.to_str().unwrap()]);
+    assert!(gone.status.success(), "{}", String::from_utf8_lossy(&gone.stderr));
+    assert!(!lab.ip(&lab.node, "link show e1").contains("xdp"));
+    lab.start(&config);
+    lab.condition("n", "DatapathAttached", Status::True, "").await;
+}

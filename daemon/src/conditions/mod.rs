@@ -51,8 +51,10 @@ pub fn of_resources(source: &ViewSource, facts: &Facts) -> BTreeMap<Key, Vec<Fin
         findings.insert(0, Finding::new(ACCEPTED, true, "Accepted", ""));
         all.insert((kind, name.as_str().to_owned()), findings);
     };
+    let sick = sick_services(source);
     for (name, vip) in &plan.vips {
-        put(Kind::Vip, name, of_vip(vip, source));
+        let sick = sick.get(&vip.address).map(Vec::as_slice).unwrap_or_default();
+        put(Kind::Vip, name, of_vip(vip, sick, source));
     }
     for (name, pool) in &plan.pools {
         put(Kind::Pool, name, of_pool(name, pool, source));
@@ -77,7 +79,7 @@ pub fn advertised_to(vip: &VipPlan, source: &ViewSource) -> Vec<String> {
     vip.peers.iter().filter(has).cloned().collect()
 }
 
-fn of_vip(vip: &VipPlan, source: &ViewSource) -> Vec<Finding> {
+fn of_vip(vip: &VipPlan, sick: &[&str], source: &ViewSource) -> Vec<Finding> {
     let to = advertised_to(vip, source);
     let programmed = match &vip.announce {
         Err(reason @ Reason::Restarting) => Finding::unknown(PROGRAMMED, reason.word(), reason.to_string()),
@@ -100,7 +102,6 @@ fn of_vip(vip: &VipPlan, source: &ViewSource) -> Vec<Finding> {
         }
     };
     let missing: Vec<_> = vip.peers.iter().filter(|peer| !to.contains(peer)).map(String::as_str).collect();
-    let sick = sick_services(vip.address, source);
     let degraded = if vip.announce.is_err() {
         Finding::new(DEGRADED, true, "NotAnnounced", advertised.message.clone())
     } else if !missing.is_empty() {
@@ -131,9 +132,13 @@ fn not_sent(vip: &VipPlan, source: &ViewSource) -> String {
     format!("no session carries {}: {}", vip.prefix, states.collect::<Vec<_>>().join("; "))
 }
 
-fn sick_services(vip: IpAddr, source: &ViewSource) -> Vec<String> {
-    let of_vip = source.plan.services.iter().filter(|(_, s)| s.id.vip == vip && !s.healthy);
-    of_vip.map(|(name, _)| name.as_str().to_owned()).collect()
+/// Names of the unhealthy services of each VIP.
+fn sick_services(source: &ViewSource) -> BTreeMap<IpAddr, Vec<&str>> {
+    let mut sick: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for (name, service) in source.plan.services.iter().filter(|(_, service)| !service.healthy) {
+        sick.entry(service.id.vip).or_default().push(name.as_str());
+    }
+    sick
 }
 
 fn of_service(service: &ServicePlan, source: &ViewSource) -> Vec<Finding> {

@@ -1,5 +1,6 @@
 //! What a commit takes away and what goes on serving for a while because of it.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use api::{Document, Kind};
@@ -36,7 +37,7 @@ fn removed(contents: &Contents, old: &Desired, new: &Desired, others_linger: boo
     let traffic = |desired: &Desired, name: &Name| {
         desired.services.get(name).map(|s| (s.vip.clone(), s.protocol, s.port))
     };
-    let kept: Vec<_> = new.services.keys().filter_map(|name| traffic(new, name)).collect();
+    let kept: BTreeSet<_> = new.services.keys().filter_map(|name| traffic(new, name)).collect();
     let services: Vec<&Name> = old
         .services
         .keys()

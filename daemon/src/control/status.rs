@@ -94,7 +94,7 @@ pub(super) fn dress(resource: Resource, view: &View, stats: &Stats, identity: &I
 }
 
 fn by_name<'a, T>(map: &'a BTreeMap<Name, T>, name: &str) -> Option<(&'a Name, &'a T)> {
-    map.iter().find(|(n, _)| n.as_str() == name)
+    map.get_key_value(&model::scalar::name(name).ok()?)
 }
 
 fn vip_status(name: &str, view: &View, conditions: Vec<v1::Condition>) -> v1::VipStatus {

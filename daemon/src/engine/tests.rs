@@ -4,6 +4,8 @@ mod fakes;
 mod restarts;
 mod serving;
 
+use datapath::{Found, ReadBack};
+
 use super::*;
 use crate::testing::*;
 use fakes::{Rig, Saw};

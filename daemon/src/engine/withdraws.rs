@@ -77,7 +77,7 @@ impl Withdraws {
 fn last_failure(vip: &VipPlan, plan: &Plan, observed: &Observed) -> Option<SystemTime> {
     let services = plan.services.values().filter(|service| service.id.vip == vip.address);
     let pools = services.filter_map(|service| service.pool.0.rsplit_once('/'));
-    let named = pools.filter_map(|(name, _)| plan.pools.iter().find(|(n, _)| n.as_str() == name));
+    let named = pools.filter_map(|(name, _)| plan.pools.get_key_value(&model::scalar::name(name).ok()?));
     let targets = named.flat_map(|(name, pool)| {
         pool.ways.values().flat_map(|way| way.keys()).map(move |backend| target(name, *backend))
     });

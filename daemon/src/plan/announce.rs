@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ::datapath::{BackendId, PoolName, PoolSpec, ServiceId};
-use model::{Forwarding, HostAddress, Labels, Name, Require, UndefinedPolicy, Vip};
+use model::{HostAddress, Labels, Name, Require, UndefinedPolicy, Vip};
 
 use super::datapath::{pool_name, service_spec, undefined};
 use super::routes::blackhole;
@@ -61,19 +61,17 @@ pub(super) fn services(
 ) -> BTreeMap<Name, ServicePlan> {
     let read_back = observed.datapath.read_back.as_deref();
     let attempted = observed.datapath.attempted.as_deref();
+    let rings: BTreeMap<&PoolName, Ring> =
+        specs.iter().map(|(name, spec)| (name, Ring::count(name, spec, observed))).collect();
     let mut plans = BTreeMap::new();
     for (id, WorkService { name, service, .. }) in work.services.iter().filter(|(_, s)| !s.lingers) {
         let pool_name = pool_name(&service.pool, service.forwarding);
-        let (Some(pool), Some(spec)) = (pools.get(&service.pool), specs.get(&pool_name)) else { continue };
+        let (Some(pool), Some(ring)) = (pools.get(&service.pool), rings.get(&pool_name)) else { continue };
         let wanted = service_spec(name, service);
         let new_entry = attempted.is_none_or(|a| a.services.get(id) != Some(&wanted));
-        let new_ring = new_entry || attempted.is_none_or(|a| a.pools.get(&pool_name) != Some(spec));
         // While a change is on its way, a VIP that is announced keeps its place (see the top of the file).
         let carried = read_back.is_some() && observed.announced.contains(&id.vip);
-        let members = read_back.and_then(|r| r.members.get(&pool_name));
-        let has_slots =
-            |backend| carried && new_ring || members.is_some_and(|m| m.contains(&BackendId(backend)));
-        let usable = usable(pool, service.forwarding, has_slots);
+        let usable = if carried && (new_entry || ring.changes) { ring.wanted } else { ring.wanted_and_there };
         let programmed = read_back.is_some_and(|r| r.services.get(id) == Some(&pool_name));
         let healthy = (programmed || carried && new_entry) && usable >= pool.min_healthy;
         let min_healthy = pool.min_healthy;
@@ -83,10 +81,29 @@ pub(super) fn services(
     plans
 }
 
-fn usable(pool: &PoolPlan, way: Forwarding, has_slots: impl Fn(IpAddr) -> bool) -> u32 {
-    let backends = pool.ways.get(&way).into_iter().flatten();
-    let usable = backends.filter(|(address, b)| b.usable.is_ok() && has_slots(**address)).count();
-    u32::try_from(usable).unwrap_or(u32::MAX)
+/// Members of one ring, counted once for all its services.
+struct Ring {
+    /// Backends that should have slots.
+    wanted: u32,
+    /// Those of them that have, as read back.
+    wanted_and_there: u32,
+    /// What is wanted was not attempted yet.
+    changes: bool,
+}
+
+impl Ring {
+    fn count(name: &PoolName, spec: &PoolSpec, observed: &Observed) -> Self {
+        let datapath = &observed.datapath;
+        let read_back = datapath.read_back.as_deref().and_then(|r| r.members.get(name));
+        let there: BTreeSet<&BackendId> = read_back.into_iter().flatten().collect();
+        let wanted: Vec<_> = spec.backends.iter().filter(|(_, b)| b.in_ring).map(|(id, _)| id).collect();
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Self {
+            wanted: count(wanted.len()),
+            wanted_and_there: count(wanted.iter().filter(|id| there.contains(**id)).count()),
+            changes: datapath.attempted.as_deref().is_none_or(|a| a.pools.get(name) != Some(spec)),
+        }
+    }
 }
 
 pub(super) fn vips(
