@@ -152,7 +152,9 @@ fn a_lab_comes_up_as_described_and_leaves_nothing() {
     a.sh("mkdir /sys/fs/bpf/pin").unwrap();
     assert!(a.bpffs().join("pin").is_dir() && !lab.node("b").unwrap().bpffs().join("pin").exists());
     a.sh("test -x /usr/local/bin/vipcast-lab").unwrap();
-    assert!(a.pid_file("/run/sleep.pid").is_some());
+    let daemon = a.pid_file("/run/sleep.pid").unwrap().to_string();
+    a.run(["kill", "-TERM", &daemon]).unwrap();
+    until("a daemon to take SIGTERM", || !a.output(["kill", "-0", &daemon]).unwrap().success());
     assert!(!fs::read_dir("/sys/class/net").unwrap().flatten().any(|entry| entry.file_name() == "br0"));
     assert_eq!(lab.take_down(), [""; 0]);
     assert_eq!(files.left(), [""; 0]);
