@@ -92,7 +92,8 @@ impl Inner {
             config_digest: digest(&applied.config),
             changes: api::changes(&before, &applied.config),
         };
-        if !request.validate_only && !(put.is_empty() && delete.is_empty()) {
+        let alike = put.is_empty() && delete.is_empty();
+        if !alike && !request.validate_only {
             response.revision = self.commit(&contents, &applied.desired, put, delete).await?.revision;
         }
         Ok(response)

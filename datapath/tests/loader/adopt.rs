@@ -1,6 +1,9 @@
 //! The datapath outlives the process that set it up.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use datapath::{Datapath, Found, Limits, Mode, Options};
 
@@ -66,18 +69,28 @@ fn no_packet_is_lost_while_the_program_is_replaced() {
         let (client, server) = (Port::open(node, "client"), Port::open(node, "server"));
         let mac = node.mac("in0");
         let old_program = node.program_id("in0");
-        let sender = std::thread::spawn(move || {
-            for port in 0..2000 {
-                client.send(&syn(mac, port));
-                std::thread::sleep(std::time::Duration::from_micros(200));
+        let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let sender = std::thread::spawn({
+            let (stop, sent) = (stop.clone(), sent.clone());
+            move || {
+                while !stop.load(Ordering::Relaxed) {
+                    client.send(&syn(mac, sent.fetch_add(1, Ordering::Relaxed) as u16));
+                    std::thread::sleep(Duration::from_micros(300));
+                }
             }
         });
-        let receiver = std::thread::spawn(move || server.receive(2000, is_ip).len());
+        let more = |count| {
+            let before = sent.load(Ordering::Relaxed);
+            wait(|| sent.load(Ordering::Relaxed) > before + count);
+        };
+        more(100);
         let (mut second, _) = open(node);
         second.apply(&wanted).expect("applied");
-        assert!(!sender.is_finished(), "packets were sent all the time");
+        more(100);
+        stop.store(true, Ordering::Relaxed);
         sender.join().expect("sender");
-        assert_eq!(receiver.join().expect("receiver"), 2000);
+        let sent = sent.load(Ordering::Relaxed) as usize;
+        assert_eq!(server.receive(sent, is_ip).len(), sent);
         assert_ne!(node.program_id("in0"), old_program);
     });
 }

@@ -11,7 +11,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{
     AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrLike, bind, recv, send,
-    socket,
+    setsockopt, socket, sockopt,
 };
 
 pub(crate) struct Node {
@@ -95,6 +95,7 @@ impl Node {
 }
 
 /// Runs a tool in the test's namespaces; its output.
+#[track_caller]
 pub(crate) fn run(program: &str, args: &[&str]) -> String {
     let out =
         Command::new(program).args(args).output().unwrap_or_else(|e| panic!("{program} is needed: {e}"));
@@ -104,6 +105,7 @@ pub(crate) fn run(program: &str, args: &[&str]) -> String {
 }
 
 /// Waits for what the kernel does in its own time; at most five seconds.
+#[track_caller]
 pub(crate) fn wait(mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(5);
     while !condition() {
@@ -111,6 +113,9 @@ pub(crate) fn wait(mut condition: impl FnMut() -> bool) {
         std::thread::sleep(Duration::from_millis(2));
     }
 }
+
+/// Room for some ten thousand frames that wait while a test does something else.
+const RECEIVE_BUFFER: usize = 16 << 20;
 
 /// A raw socket on an interface.
 pub(crate) struct Port(OwnedFd);
@@ -134,6 +139,7 @@ impl Port {
         #[allow(unsafe_code)]
         let address = unsafe { LinkAddr::from_raw((&raw const address).cast(), Some(len)) }.expect("address");
         bind(fd.as_raw_fd(), &address).expect("bind");
+        setsockopt(&fd, sockopt::RcvBufForce, &RECEIVE_BUFFER).expect("receive buffer");
         Self(fd)
     }
 
