@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use labs::host::lab::Options;
+use labs::host::process::{self, Output};
 use labs::host::{Edit, Lab, Place};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_vipcast-lab");
@@ -74,7 +75,7 @@ topology:
     }
 
     fn output(&self, args: &[&str]) -> Output {
-        self.command(args).output().unwrap()
+        process::run(&mut self.command(args), PATIENCE).unwrap()
     }
 
     /// Starts a run that stays in its last `exec` line until it is ended.
@@ -127,10 +128,6 @@ fn until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
 #[test]
 fn a_lab_comes_up_as_described_and_leaves_nothing() {
     let files = Files::new("");
@@ -152,7 +149,9 @@ fn a_lab_comes_up_as_described_and_leaves_nothing() {
     a.sh("mkdir /sys/fs/bpf/pin").unwrap();
     assert!(a.bpffs().join("pin").is_dir() && !lab.node("b").unwrap().bpffs().join("pin").exists());
     a.sh("test -x /usr/local/bin/vipcast-lab").unwrap();
-    assert!(a.pid_file("/run/sleep.pid").is_some());
+    let daemon = a.pid_file("/run/sleep.pid").unwrap().to_string();
+    a.run(["kill", "-TERM", &daemon]).unwrap();
+    until("a daemon to take SIGTERM", || !a.output(["kill", "-0", &daemon]).unwrap().success);
     assert!(!fs::read_dir("/sys/class/net").unwrap().flatten().any(|entry| entry.file_name() == "br0"));
     assert_eq!(lab.take_down(), [""; 0]);
     assert_eq!(files.left(), [""; 0]);
@@ -184,17 +183,13 @@ fn a_kept_lab_refuses_a_second_run_until_it_is_cleaned() {
     let files = Files::new("");
     let name = &files.name;
     let run = files.output(&["run", name, "--keep"]);
-    assert!(run.status.success(), "{}", text(&run.stderr));
+    assert!(run.success, "{}", run.stderr);
     let second = files.output(&["run", name]);
-    assert!(
-        !second.status.success() && text(&second.stderr).contains("already up"),
-        "{}",
-        text(&second.stderr)
-    );
+    assert!(!second.success && second.stderr.contains("already up"), "{}", second.stderr);
     let shell = files.output(&["shell", name, "b", "hostname"]);
-    assert_eq!(text(&shell.stdout), "b\n");
-    assert!(text(&files.output(&["list"]).stdout).contains("up, kept"));
-    assert!(files.output(&["clean", name]).status.success());
+    assert_eq!(shell.stdout, "b\n");
+    assert!(files.output(&["list"]).stdout.contains("up, kept"));
+    assert!(files.output(&["clean", name]).success);
     assert_eq!(files.left(), [""; 0]);
 }
 
@@ -202,11 +197,7 @@ fn a_kept_lab_refuses_a_second_run_until_it_is_cleaned() {
 fn a_second_run_while_one_is_under_way_says_so() {
     let (files, mut child) = Files::hanging(&[]);
     let second = files.output(&["run", &files.name]);
-    assert!(
-        !second.status.success() && text(&second.stderr).contains("is in use"),
-        "{}",
-        text(&second.stderr)
-    );
+    assert!(!second.success && second.stderr.contains("is in use"), "{}", second.stderr);
     child.kill().unwrap();
     child.wait().unwrap();
 }
@@ -228,9 +219,9 @@ fn what_a_killed_runner_leaves_is_repaired() {
     // The machines end by themselves; names, mounts and files remain for `clean`.
     until("the machines to end", || !files.left().iter().any(|line| line.contains("node-init")));
     assert!(!files.left().is_empty());
-    let list = text(&files.output(&["list"]).stdout);
+    let list = files.output(&["list"]).stdout;
     assert!(list.contains("left over"), "{list}");
     let clean = files.output(&["clean", &files.name]);
-    assert!(clean.status.success(), "{}", text(&clean.stderr));
+    assert!(clean.success, "{}", clean.stderr);
     assert_eq!(files.left(), [""; 0]);
 }

@@ -85,7 +85,7 @@ fn make_mounts(spec: &Spec) -> Result<()> {
     // Mounts of other nodes and labs were copied with the namespace and would keep them alive.
     let bpf = spec.dir.join("bpf");
     for dir in [place::NETNS.as_ref(), spec.labs.as_path()] {
-        for point in mounts::below(dir)?.iter().filter(|point| **point != bpf) {
+        for point in mounts::below(dir)?.iter().filter(|point| **point != bpf && *point != dir) {
             mounts::detach(point)?;
         }
     }

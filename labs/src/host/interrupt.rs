@@ -1,33 +1,30 @@
-//! Ctrl-C without a signal handler: the signals are blocked in every thread, and one thread waits for them.
+//! Ctrl-C: one thread takes the signals, everything that waits in this program asks here.
 //!
-//! Everything that waits in this program asks here, so that the first signal unwinds the run through its ordinary
-//! clean-up. The second one leaves at once; `vipcast-lab clean` then repairs.
+//! So the first signal unwinds the run through its ordinary clean-up. The second one leaves at once; `vipcast-lab clean`
+//! then repairs. Signals are caught and never blocked: children would inherit the mask and could not be ended.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use nix::sys::signal::{SigSet, Signal};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 static PENDING: AtomicBool = AtomicBool::new(false);
 /// How often a sleeping thread looks.
 const STEP: Duration = Duration::from_millis(20);
 
-/// Blocks SIGINT, SIGTERM and SIGHUP and starts the waiting thread. Call before any other thread exists: children are
-/// started with no signal blocked.
+/// Takes SIGINT, SIGTERM and SIGHUP over from now on.
 pub fn install() -> Result<()> {
-    let mut signals = SigSet::empty();
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-        signals.add(signal);
-    }
-    signals.thread_block().context("cannot block signals")?;
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).context("cannot take signals over")?;
     std::thread::spawn(move || {
-        while let Ok(signal) = signals.wait() {
+        for signal in signals.forever() {
+            let name = signal_hook::low_level::signal_name(signal).unwrap_or("signal");
             if PENDING.swap(true, Ordering::SeqCst) {
-                eprintln!("{signal} again: leaving at once; `vipcast-lab clean NAME` removes what is left");
+                eprintln!("{name} again: leaving at once; `vipcast-lab clean NAME` removes what is left");
                 std::process::exit(130);
             }
-            eprintln!("{signal}: taking the lab down");
+            eprintln!("{name}: taking the lab down");
         }
     });
     Ok(())

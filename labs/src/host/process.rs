@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -11,6 +12,9 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::interrupt;
+
+/// After a command's end its output must end too, unless a process that it left behind holds it.
+const HELD: Duration = Duration::from_secs(2);
 
 /// A process by number and start time (clock ticks since boot, `proc_pid_stat(5)` field 22).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,10 +97,13 @@ pub fn run_with_input(command: &mut Command, input: &[u8], limit: Duration) -> R
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(10));
     };
-    let text = |reader: std::thread::JoinHandle<Vec<u8>>| {
-        String::from_utf8_lossy(&reader.join().unwrap_or_default()).into_owned()
+    let text = |pipe: Receiver<Vec<u8>>| -> Result<String> {
+        let bytes = pipe.recv_timeout(HELD);
+        let bytes =
+            bytes.with_context(|| format!("{name}: it left a process behind that holds its output"))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     };
-    Ok(Output { success: status.success(), stdout: text(stdout), stderr: text(stderr) })
+    Ok(Output { success: status.success(), stdout: text(stdout)?, stderr: text(stderr)? })
 }
 
 /// Starts a child in a process group of its own: the terminal's Ctrl-C is for the runner alone, which then ends its
@@ -105,14 +112,17 @@ pub fn spawn(command: &mut Command) -> Result<Child> {
     command.process_group(0).spawn().with_context(|| format!("cannot start {:?}", command.get_program()))
 }
 
-fn collect(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<Vec<u8>> {
+/// All of a pipe, once every process has closed it.
+fn collect(pipe: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = channel();
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
         if let Some(mut pipe) = pipe {
             let _ = pipe.read_to_end(&mut bytes);
         }
-        bytes
-    })
+        sender.send(bytes)
+    });
+    receiver
 }
 
 #[cfg(test)]
@@ -133,6 +143,13 @@ mod tests {
             run_with_input(command.args(["-c", "cat; echo no >&2; exit 3"]), b"yes", Duration::from_secs(10))
                 .unwrap();
         assert_eq!((output.stdout.as_str(), output.stderr.as_str(), output.success), ("yes", "no\n", false));
+    }
+
+    #[test]
+    fn a_process_that_holds_the_output_is_an_error_and_no_hang() {
+        let mut command = Command::new("sh");
+        let error = run(command.args(["-c", "sleep 5 & exit 0"]), Duration::from_secs(10)).unwrap_err();
+        assert!(error.to_string().contains("left a process behind"), "{error}");
     }
 
     #[test]
