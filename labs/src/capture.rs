@@ -32,8 +32,8 @@ impl fmt::Display for Point {
     }
 }
 
-/// Whole frames.
-pub const WHOLE: u32 = 262_144;
+/// Whole frames of the labs' links. Not more: the kernel's buffer is cut into pieces of this size.
+pub const WHOLE: u32 = 2048;
 /// From the last packet of interest to the end of a capture: the kernel hands frames over without delay, `tcpdump` has to
 /// be scheduled.
 const SETTLE: Duration = Duration::from_millis(200);
