@@ -39,7 +39,9 @@ pub async fn detach(config: &Config, withdraw: bool) -> anyhow::Result<()> {
 async fn withdraw_all(config: &Config) -> anyhow::Result<()> {
     let store = open_store(config)?;
     if let Condition::Unreadable { why, remedy } = store.condition() {
-        bail!("nobody knows which routers to tell: {why}; {remedy}; `--no-withdraw` goes on without telling them");
+        bail!(
+            "nobody knows which routers to tell: {why}; {remedy}; `--no-withdraw` goes on without telling them"
+        );
     }
     let contents = store.contents().borrow().clone();
     let intent = engine::intent(&contents).map_err(anyhow::Error::msg)?;

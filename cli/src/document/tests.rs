@@ -135,7 +135,8 @@ fn the_example_of_the_readme_reaches_its_backends() {
     let (_, example) = readme.split_once("```yaml\n").unwrap();
     let (example, _) = example.split_once("```").unwrap();
     let config = parse(example).unwrap();
-    let prefixes: Vec<&str> = config.routes.iter().map(|it| it.spec.as_ref().unwrap().prefix.as_str()).collect();
+    let prefixes: Vec<&str> =
+        config.routes.iter().map(|it| it.spec.as_ref().unwrap().prefix.as_str()).collect();
     for backend in &config.pools[0].spec.as_ref().unwrap().backends {
         let (network, _) = backend.address.rsplit_once('.').unwrap();
         assert!(prefixes.contains(&format!("{network}.0/24").as_str()), "{}: {prefixes:?}", backend.address);
