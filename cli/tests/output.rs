@@ -239,7 +239,10 @@ fn what_is_for_other_nodes_is_no_problem() {
     assert!(text.contains(" 1/1 established\n") && text.contains("routes    1/1 installed\n"), "{text}");
     assert!(text.contains("\nr1 ") && !text.contains("r9"), "{text}");
     let wide = stdout(&vipcast(&[&node], &["status", "-o", "wide"]));
-    assert!(wide.contains(" 1/1 established\n") && wide.contains("\nr9 ") && wide.contains("\nfar "), "{wide}");
+    assert!(
+        wide.contains(" 1/1 established\n") && wide.contains("\nr9 ") && wide.contains("\nfar "),
+        "{wide}"
+    );
 }
 
 #[test]

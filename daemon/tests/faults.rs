@@ -86,7 +86,10 @@ async fn backends_without_a_way_are_kept_out_and_named_and_the_others_serve() {
     }
     let degraded = status.conditions.iter().find(|c| c.r#type == "Degraded").unwrap();
     assert!(degraded.status() == Status::True, "{degraded:?}");
-    assert!(degraded.message.contains("58.58.58.1") && degraded.message.contains("31.31.31.77"), "{degraded:?}");
+    assert!(
+        degraded.message.contains("58.58.58.1") && degraded.message.contains("31.31.31.77"),
+        "{degraded:?}"
+    );
     assert!(vip(lab.api("n").await).await.status.unwrap().announced);
 }
 
