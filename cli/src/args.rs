@@ -19,7 +19,7 @@ Example:
   pools:
     - name: servers
       spec:
-        backends: [{address: 56.56.56.1}, {address: 57.57.57.1, weight: 2}]
+        backends: [{address: 56.56.56.1}, {address: 56.56.56.2, weight: 2}]
         health_check: {tcp: {port: 8080}, interval: 2s}
   services:
     - name: web

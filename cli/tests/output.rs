@@ -214,6 +214,7 @@ fn what_is_being_removed_says_so_and_is_no_problem() {
     assert!(stdout(&output).contains("being removed: still serves, for 00:59:"), "{}", stdout(&output));
 }
 
+/// Peers and routes of other nodes are neither counted nor, unless asked for, listed.
 #[test]
 fn what_is_for_other_nodes_is_no_problem() {
     let mut state = healthy();
@@ -223,12 +224,25 @@ fn what_is_for_other_nodes_is_no_problem() {
         reason: "OtherNode".into(),
         ..Condition::default()
     };
-    state.config.peers[0].status =
-        Some(PeerStatus { conditions: vec![elsewhere.clone()], ..Default::default() });
-    state.config.routes[0].status =
-        Some(EndpointRouteStatus { conditions: vec![elsewhere], ..Default::default() });
+    let mut peer = state.config.peers[0].clone();
+    peer.meta.as_mut().unwrap().name = "r9".into();
+    peer.status = Some(PeerStatus { conditions: vec![elsewhere.clone()], ..Default::default() });
+    state.config.peers.push(peer);
+    let mut route = state.config.routes[0].clone();
+    route.meta.as_mut().unwrap().name = "far".into();
+    route.status = Some(EndpointRouteStatus { conditions: vec![elsewhere], ..Default::default() });
+    state.config.routes.push(route);
     let node = Node::start(state);
-    assert_exit(&vipcast(&[&node], &["status"]), 0);
+    let output = vipcast(&[&node], &["status"]);
+    assert_exit(&output, 0);
+    let text = stdout(&output);
+    assert!(text.contains(" 1/1 established\n") && text.contains("routes    1/1 installed\n"), "{text}");
+    assert!(text.contains("\nr1 ") && !text.contains("r9"), "{text}");
+    let wide = stdout(&vipcast(&[&node], &["status", "-o", "wide"]));
+    assert!(
+        wide.contains(" 1/1 established\n") && wide.contains("\nr9 ") && wide.contains("\nfar "),
+        "{wide}"
+    );
 }
 
 #[test]

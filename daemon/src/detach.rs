@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use bgpd::driver::{Shutdown, Speaker};
 use bgpd::{PeerState, SpeakerStatus};
 use datapath::Datapath;
@@ -16,7 +16,7 @@ use crate::engine;
 use crate::lock::InstanceLock;
 use crate::plan::{self, Facts, Observed};
 use crate::run::{open_store, route_options, speaker_config};
-use crate::store::Store;
+use crate::store::{Condition, Store};
 
 /// Longest wait for sessions that tell routers that our routes are gone.
 const SESSIONS: Duration = Duration::from_secs(20);
@@ -38,6 +38,11 @@ pub async fn detach(config: &Config, withdraw: bool) -> anyhow::Result<()> {
 /// forwarding went on (RFC 4724 4.2).
 async fn withdraw_all(config: &Config) -> anyhow::Result<()> {
     let store = open_store(config)?;
+    if let Condition::Unreadable { why, remedy } = store.condition() {
+        bail!(
+            "nobody knows which routers to tell: {why}; {remedy}; `--no-withdraw` goes on without telling them"
+        );
+    }
     let contents = store.contents().borrow().clone();
     let intent = engine::intent(&contents).map_err(anyhow::Error::msg)?;
     let facts = Facts::from(config);

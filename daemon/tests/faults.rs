@@ -7,6 +7,7 @@ mod support;
 use std::fs;
 use std::process::Command;
 
+use proto::v1;
 use proto::v1::condition::Status;
 use support::{Lab, VIPCASTD, apply, document, vip};
 
@@ -44,6 +45,52 @@ async fn without_rights_it_stays_up_and_says_so() {
     lab.condition("n", "RoutesProgrammed", Status::False, "no rights").await;
     lab.condition("n", "Ready", Status::False, "").await;
     assert!(!lab.ip(&lab.node, "link show e1").contains("xdp"));
+    assert!(!lab.path("bpf/n/maps").exists(), "no pins");
+    assert!(!lab.ip(&lab.node, "route").contains("proto 175"));
+    let redirects = lab.in_node("cat", &["/proc/sys/net/ipv4/conf/e1/send_redirects"]);
+    assert_eq!(String::from_utf8_lossy(&redirects.stdout).trim(), "1", "sysctls are as they were");
+}
+
+#[tokio::test]
+async fn backends_without_a_way_are_kept_out_and_named_and_the_others_serve() {
+    let mut lab = Lab::new();
+    let config = lab.config("n", "listen = []", "");
+    lab.start(&config);
+    lab.condition("n", "Ready", Status::True, "").await;
+    let _server = lab.server("56.56.56.1:8080");
+    let mut document = document();
+    let backend = |address: &str| v1::Backend { address: address.into(), ..v1::Backend::default() };
+    // Without a route, and with a next hop that nobody answers for.
+    document.pools[0].spec.as_mut().unwrap().backends =
+        ["56.56.56.1", "58.58.58.1", "31.31.31.77"].map(backend).into();
+    apply(lab.api("n").await, document, false).await.expect("a legal document");
+
+    let pool = || async {
+        let mut pools = v1::pool_service_client::PoolServiceClient::new(lab.api("n").await);
+        pools.get(v1::GetRequest { name: "web".into() }).await.unwrap().into_inner().status.unwrap()
+    };
+    let status = lab
+        .until("one backend in the ring, the neighbour given up", || async {
+            let status = pool().await;
+            let failed = status.backends.iter().any(|b| b.resolution.contains("does not answer"));
+            (status.usable == 1 && failed).then_some(status)
+        })
+        .await;
+    let of = |address: &str| status.backends.iter().find(|b| b.address == address).unwrap();
+    let good = of("56.56.56.1");
+    assert_eq!((good.resolution.as_str(), good.in_ring, good.slots), ("resolved", true, status.ring_slots));
+    for (address, why) in [("58.58.58.1", "no route to 58.58.58.1"), ("31.31.31.77", "31.31.31.77")] {
+        let out = of(address);
+        assert_eq!((out.in_ring, out.slots), (false, 0), "{out:?}");
+        assert!(out.resolution.contains(why) && out.message.contains(why), "{out:?}");
+    }
+    let degraded = status.conditions.iter().find(|c| c.r#type == "Degraded").unwrap();
+    assert!(degraded.status() == Status::True, "{degraded:?}");
+    assert!(
+        degraded.message.contains("58.58.58.1") && degraded.message.contains("31.31.31.77"),
+        "{degraded:?}"
+    );
+    assert!(vip(lab.api("n").await).await.status.unwrap().announced);
 }
 
 #[tokio::test]

@@ -194,11 +194,17 @@ async fn a_corrupt_store_serves_from_its_copy_and_two_corrupt_ones_touch_nothing
     lab.stop(daemon, "KILL");
 
     fs::write(lab.path("n/state/last-good.pb"), b"nonsense").unwrap();
-    lab.start(&config);
+    let daemon = lab.start(&config);
     lab.condition("n", "StoreHealthy", v1::condition::Status::False, "neither").await;
     lab.condition("n", "Ready", v1::condition::Status::False, "neither").await;
     assert!(pings(&lab), "the datapath is as it was");
     assert!(lab.ip(&lab.node, "route").contains("blackhole 20.20.20.1"));
     let sockets = String::from_utf8(lab.in_node("ss", &["-tln"]).stdout).unwrap();
     assert!(!sockets.contains(":179"), "not dialling, not listening: {sockets}");
+
+    lab.stop(daemon, "TERM");
+    let detach = lab.in_node(support::VIPCASTD, &["detach", "--config", config.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&detach.stderr);
+    assert!(!detach.status.success() && said.contains("--no-withdraw"), "{said}");
+    assert!(pings(&lab), "what routers were not told of stays");
 }

@@ -249,8 +249,8 @@ mod tests {
         assert!((1.0..=1.75).contains(&mean), "{mean}");
     }
 
-    /// `seed` of the node configurations of the seed scenario's lab, `76697063617374210000000000000003` in hex.
-    const LAB_SEED: [u64; 2] = [0x7669_7063_6173_7421, 3];
+    /// `seed` of the node configurations in `labs/tcp-l3dsr-ha`.
+    const LAB_SEED: [u64; 2] = [0x0011_2233_4455_6677, 0x8899_aabb_ccdd_eeff];
 
     /// The lab asserts that connections to the other servers outlive the loss of any one.
     #[test]
@@ -258,7 +258,6 @@ mod tests {
         for servers in [
             ["56.56.56.1", "57.57.57.1", "58.58.58.1"],
             ["2001:db8:56::1", "2001:db8:57::1", "2001:db8:58::1"],
-            ["fd00:56::1", "fd00:57::1", "fd00:58::1"],
         ] {
             let members = servers.map(|a| (BackendId(a.parse().expect("address")), 1));
             for (gone, server) in servers.into_iter().enumerate() {

@@ -127,3 +127,18 @@ fn the_example_of_the_help_is_a_document() {
     assert_eq!(config.pools[0].spec.as_ref().unwrap().backends[1].weight, Some(2));
     assert_eq!(config.routes[0].spec.as_ref().unwrap().next_hops[0].via, "31.31.31.1");
 }
+
+/// What a reader copies must work: a document, with a route to every backend.
+#[test]
+fn the_example_of_the_readme_reaches_its_backends() {
+    let readme = include_str!("../../../README.md");
+    let (_, example) = readme.split_once("```yaml\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let config = parse(example).unwrap();
+    let prefixes: Vec<&str> =
+        config.routes.iter().map(|it| it.spec.as_ref().unwrap().prefix.as_str()).collect();
+    for backend in &config.pools[0].spec.as_ref().unwrap().backends {
+        let (network, _) = backend.address.rsplit_once('.').unwrap();
+        assert!(prefixes.contains(&format!("{network}.0/24").as_str()), "{}: {prefixes:?}", backend.address);
+    }
+}

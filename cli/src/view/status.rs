@@ -23,8 +23,9 @@ pub(crate) struct Snapshot {
 impl Snapshot {
     pub(crate) fn render(&self, wide: bool, now: SystemTime) -> String {
         let mut text = lines(&self.summary(now));
+        let peers = if wide { self.peers.clone() } else { here(&self.peers) };
         for section in [
-            section(&self.peers, wide, now),
+            section(&peers, wide, now),
             section(&self.vips, wide, now),
             section(&self.pools, wide, now),
             section(&self.services, wide, now),
@@ -89,10 +90,10 @@ impl Snapshot {
         };
         let up = clock::since(node.started_at.as_ref(), now);
         let up = if up.is_empty() { up } else { format!(", up {up}") };
-        let established = self.peers.iter().filter(|peer| peer::is_established(peer)).count();
+        let (peers, routes) = (here(&self.peers), here(&self.routes));
+        let established = peers.iter().filter(|peer| peer::is_established(peer)).count();
         let announced = self.vips.iter().filter(|it| it.status.as_ref().is_some_and(|s| s.announced)).count();
-        let installed =
-            self.routes.iter().filter(|it| it.status.as_ref().is_some_and(|s| s.installed)).count();
+        let installed = routes.iter().filter(|it| it.status.as_ref().is_some_and(|s| s.installed)).count();
         let interfaces: Vec<String> = node
             .interfaces
             .iter()
@@ -109,11 +110,11 @@ impl Snapshot {
                     "AS {}, router id {}, {established}/{} established",
                     node.asn,
                     node.router_id,
-                    self.peers.len()
+                    peers.len()
                 ),
             ),
             ("vips", format!("{announced}/{} announced", self.vips.len())),
-            ("routes", format!("{installed}/{} installed", self.routes.len())),
+            ("routes", format!("{installed}/{} installed", routes.len())),
             ("datapath", interfaces.join(", ")),
         ]
     }
@@ -131,6 +132,11 @@ impl Snapshot {
         };
         with_trouble(vip, what.map(str::to_owned))
     }
+}
+
+/// Those whose node_selector takes this node.
+fn here<T: Noun>(list: &[T]) -> Vec<T> {
+    list.iter().filter(|resource| !is_elsewhere(*resource)).cloned().collect()
 }
 
 /// What is being removed owes nothing any more.

@@ -1,4 +1,5 @@
-//! Every kind of packet, cut at every length: it is passed or dropped as it came, and nothing leaves.
+//! Every kind of packet, cut at every length: it is passed or dropped as it came, and nothing leaves. From 14 bytes: a
+//! driver gives a program no frame without a whole Ethernet header, and `BPF_PROG_TEST_RUN` takes none (ETH_HLEN).
 
 use datapath_common::abi::vip_flag;
 
