@@ -38,7 +38,6 @@ fn no_help(bench: &mut Bench<'_>) -> Result<()> {
     for server in SERVERS {
         let node = bench.node(server.name)?;
         let routes = node.sh("ip route show table all")? + &node.sh("ip -6 route show table all")?;
-        // The kernel's own neighbours of the subject: `advmss`, `mtu`, `lock`.
         let lines =
             routes.lines().filter(|line| line.split(' ').any(|word| word == "mtu" || word == "advmss"));
         helped.extend(lines.map(|line| format!("{}: {line}", server.name)));

@@ -8,12 +8,15 @@ use anyhow::Result;
 use super::super::facts::{LbNode, NODES, VIP4, WEB};
 use super::super::predict::Model;
 use super::super::replies::{self, Judged, ask, judge, packets, shares};
+use crate::host::Node;
 use crate::suite::Bench;
 use crate::traffic::job::Reply;
 
 const PORTS: std::ops::Range<u16> = 21_000..21_050;
 /// Table on the router that nothing else uses.
 const TABLE: &str = "201";
+/// Of the rule that leads to it: before the main table's.
+const PREFERENCE: &str = "100";
 /// Handshake, question and end of a connection: the client sends at least so many packets.
 const PACKETS: u64 = 3;
 
@@ -48,11 +51,11 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
 
 /// The replies that come back when the router knows this node alone, and what each node's counters say.
 fn through(bench: &Bench<'_>, node: LbNode) -> Result<(Vec<Reply>, BTreeMap<&'static str, u64>)> {
-    let pinned = Pinned::new(bench, node)?;
+    let pinned = Pinned::new(bench.node("r1")?, node)?;
     let before = packets(bench, WEB)?;
     let replies = ask(bench, WEB, PORTS)?;
     let carried = replies::since(&before, &packets(bench, WEB)?);
-    pinned.release()?;
+    drop(pinned);
     Ok((replies, carried))
 }
 
@@ -73,34 +76,24 @@ fn expect_path(bench: &mut Bench<'_>, node: LbNode, judged: &Judged, carried: &B
     );
 }
 
-/// A route on the router that wins over BGP's; taken away when dropped.
-struct Pinned<'b, 'a> {
-    bench: &'b Bench<'a>,
+/// A route on the router that wins over BGP's; taken away when dropped. One that stays is in the way of the next.
+struct Pinned<'n> {
+    router: &'n Node,
 }
 
-impl<'b, 'a> Pinned<'b, 'a> {
-    fn new(bench: &'b Bench<'a>, node: LbNode) -> Result<Self> {
-        let router = bench.node("r1")?;
-        let pinned = Self { bench };
-        router.sh(&format!("ip route replace {VIP4}/32 via {} table {TABLE}", node.lan4))?;
-        router.sh(&format!("ip rule add pref 100 to {VIP4} lookup {TABLE}"))?;
+impl<'n> Pinned<'n> {
+    fn new(router: &'n Node, node: LbNode) -> Result<Self> {
+        let pinned = Self { router };
+        router.sh(&format!("ip route add {VIP4}/32 via {} table {TABLE}", node.lan4))?;
+        router.sh(&format!("ip rule add pref {PREFERENCE} to {VIP4} lookup {TABLE}"))?;
         Ok(pinned)
     }
-
-    fn release(self) -> Result<()> {
-        let router = self.bench.node("r1")?;
-        std::mem::forget(self);
-        router.sh("ip rule del pref 100")?;
-        router.sh(&format!("ip route flush table {TABLE}")).map(drop)
-    }
 }
 
-impl Drop for Pinned<'_, '_> {
+impl Drop for Pinned<'_> {
     fn drop(&mut self) {
-        // Only after an error: what was not set cannot be taken away, and need not be.
-        if let Ok(router) = self.bench.node("r1") {
-            let _ = router.sh("ip rule del pref 100");
-            let _ = router.sh(&format!("ip route flush table {TABLE}"));
-        }
+        // What was never set cannot be taken away.
+        let _ = self.router.sh(&format!("ip rule del pref {PREFERENCE}"));
+        let _ = self.router.sh(&format!("ip route flush table {TABLE}"));
     }
 }
