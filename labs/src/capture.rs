@@ -32,8 +32,9 @@ impl fmt::Display for Point {
     }
 }
 
-/// Whole frames.
-pub const WHOLE: u32 = 262_144;
+/// Whole frames of these links, and a little of what GRO has merged. The kernel's buffer is cut into slots of this size: a
+/// larger one leaves few of them, and frames are lost.
+pub const WHOLE: u32 = 4096;
 /// From the last packet of interest to the end of a capture: the kernel hands frames over without delay, `tcpdump` has to
 /// be scheduled.
 const SETTLE: Duration = Duration::from_millis(200);

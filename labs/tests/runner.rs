@@ -1,4 +1,5 @@
 //! The runner itself, on a lab of two machines and a switch. Needs root, as every lab does.
+#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

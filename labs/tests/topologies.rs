@@ -1,4 +1,5 @@
 //! Every topology of this directory can be run here and is valid containerlab.
+#![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,5 @@
 //! The traffic tool itself, over a plain link: it must see what is right and what is wrong before it may judge a VIP.
+#![allow(clippy::unwrap_used)]
 
 use std::path::PathBuf;
 use std::process::Stdio;
