@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use crate::capture::Point;
 
 /// Hash key of the fleet, `fleet.seed` of every node.
-pub(super) const SEED: [u64; 2] = [0x0011_2233_4455_6677, 0x8899_aabb_ccdd_eeff];
+pub(super) const SEED: [u64; 2] = [0x7669_7063_6173_7421, 3];
 /// `max_backends` of every pool.
 pub(super) const MAX_BACKENDS: u32 = 128;
 

@@ -25,7 +25,7 @@ pub(super) const ALL: &[Fault] = &[
     Fault {
         name: "other-ring",
         about: "llb2 has another fleet seed",
-        edits: &[Edit { file: "llb2/vipcast.toml", find: "\nseed = \"00", replace: "\nseed = \"01" }],
+        edits: &[Edit { file: "llb2/vipcast.toml", find: "\nseed = \"76", replace: "\nseed = \"77" }],
         plant: None,
         falsifies: &["spread", "same-choice", "udp", "dual-stack", "node-death"],
         spares: &["ecmp"],
