@@ -5,6 +5,7 @@ mod checks;
 mod control;
 mod facts;
 mod faults;
+mod mac;
 mod maps;
 mod power;
 pub mod predict;

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use anyhow::Result;
 
 use super::facts::{NODES, ROUTER_TO_CLIENT, ROUTER_TO_NODES, VIP4, VIP6, VIPS};
+use super::mac::{self, Mac};
 use crate::capture::{Captures, Point, WHOLE};
 use crate::netstat::{self, Counters};
 use crate::pcap::{Frame, Ip, Transport};
@@ -33,12 +34,12 @@ pub(super) struct Seen {
     /// ICMP redirects, v4 and v6.
     pub(super) redirects: usize,
     pub(super) time_exceeded: usize,
-    /// Packets that came by the same place again with a smaller TTL, and the most rounds of one.
+    /// Packets that came by the same place again, to the same neighbour, with a smaller TTL, and the most rounds of one.
     pub(super) looped: usize,
     pub(super) rounds: usize,
     /// Packets whose source is a VIP.
     pub(super) from_vip: usize,
-    /// Packets to a VIP, on the nodes' ports of their LAN alone.
+    /// Packets to a VIP that were sent to a node, on the nodes' ports of their LAN.
     pub(super) to_nodes: BTreeMap<IpAddr, u64>,
 }
 
@@ -62,8 +63,10 @@ impl Quiet {
         let frames = bench.captured(self.captures)?;
         let after = bench.counters("after")?;
         let mut seen = Seen::default();
+        let nodes = NODES.map(|node| Ok((node.lan_end(), mac::of(bench.node(node.name)?, "eth1")?)));
+        let nodes: BTreeMap<Point, Mac> = nodes.into_iter().collect::<Result<_>>()?;
         for (point, frames) in &frames {
-            seen.add(*point, frames);
+            seen.add(frames, nodes.get(point));
         }
         let redirects = grown(&self.before, &after, &REDIRECTS);
         let exceeded = grown(&self.before, &after, &TIME_EXCEEDED);
@@ -86,10 +89,11 @@ impl Quiet {
 }
 
 impl Seen {
-    fn add(&mut self, point: Point, frames: &[Frame]) {
-        let node_port = NODES.iter().any(|node| node.lan_end() == point);
+    /// Takes in the frames of one place; `node` is whose port to its LAN it is, if it is one's.
+    fn add(&mut self, frames: &[Frame], node: Option<&Mac>) {
         let mut ttls: BTreeMap<Vec<u8>, BTreeSet<u8>> = BTreeMap::new();
-        for packet in frames.iter().filter_map(Frame::ip) {
+        for frame in frames {
+            let (Some(to), Some(packet)) = (frame.bytes.get(..6), frame.ip()) else { continue };
             match packet.transport() {
                 Transport::Icmp { kind: 5, .. } | Transport::Icmp6 { kind: 137, .. } => self.redirects += 1,
                 Transport::Icmp { kind: 11, .. } | Transport::Icmp6 { kind: 3, .. } => {
@@ -101,8 +105,8 @@ impl Seen {
                 self.from_vip += 1;
             }
             if VIPS.contains(&packet.dst) {
-                ttls.entry(identity(&packet)).or_default().insert(packet.ttl);
-                if node_port {
+                ttls.entry(identity(to, &packet)).or_default().insert(packet.ttl);
+                if node.is_some_and(|node| node == to) {
                     *self.to_nodes.entry(packet.dst).or_default() += 1;
                 }
             }
@@ -113,10 +117,10 @@ impl Seen {
     }
 }
 
-/// What stays the same of a packet while it is forwarded. A packet that is sent again is the same too, but its TTL is
-/// that of the first.
-fn identity(packet: &Ip<'_>) -> Vec<u8> {
-    let mut key = format!("{} {} {} ", packet.src, packet.dst, packet.protocol).into_bytes();
+/// What is the same of a packet that comes by again on its way to the same neighbour. So it is of a packet that is sent
+/// again, but with the TTL of the first.
+fn identity(to: &[u8], packet: &Ip<'_>) -> Vec<u8> {
+    let mut key = format!("{to:?} {} {} {} ", packet.src, packet.dst, packet.protocol).into_bytes();
     key.extend(packet.payload.iter().take(16));
     key
 }
@@ -156,17 +160,30 @@ mod tests {
         Frame { at_us: 0, bytes }
     }
 
+    const NODE: Mac = [2; 6];
+
     #[test]
     fn a_packet_that_comes_again_with_a_smaller_ttl_loops_and_one_sent_again_does_not() {
         let (client, vip, udp) = ([1, 1, 1, 1], VIP4.octets(), [9, 9, 0, 81, 0, 8, 0, 0]);
         let mut seen = Seen::default();
-        seen.add(NODES[0].lan_end(), &[frame(63, client, vip, 17, &udp), frame(63, client, vip, 17, &udp)]);
+        seen.add(&[frame(63, client, vip, 17, &udp), frame(63, client, vip, 17, &udp)], Some(&NODE));
         assert_eq!((seen.looped, seen.from_vip), (0, 0));
         assert_eq!(seen.to_nodes.get(&IpAddr::V4(VIP4)), Some(&2));
         let frames = [63, 61, 59].map(|ttl| frame(ttl, client, vip, 17, &udp));
-        seen.add(ROUTER_TO_NODES, &frames);
+        seen.add(&frames, None);
         assert_eq!((seen.looped, seen.rounds), (1, 3));
         assert_eq!(seen.to_nodes.get(&IpAddr::V4(VIP4)), Some(&2), "counted on the nodes' ports alone");
+    }
+
+    #[test]
+    fn a_packet_that_a_node_sends_on_to_somebody_else_does_not_loop() {
+        let (client, vip, udp) = ([1, 1, 1, 1], VIP4.octets(), [9, 9, 0, 81, 0, 8, 0, 0]);
+        let (there, mut on) = (frame(63, client, vip, 17, &udp), frame(62, client, vip, 17, &udp));
+        on.bytes[..6].copy_from_slice(&[4; 6]);
+        let mut seen = Seen::default();
+        seen.add(&[there, on], Some(&NODE));
+        assert_eq!(seen.looped, 0);
+        assert_eq!(seen.to_nodes.get(&IpAddr::V4(VIP4)), Some(&1));
     }
 
     #[test]
@@ -174,7 +191,7 @@ mod tests {
         let (router, client, vip) = ([11, 11, 11, 254], [1, 1, 1, 1], VIP4.octets());
         let mut seen = Seen::default();
         let icmp = |kind| frame(64, router, client, 1, &[kind, 0, 0, 0, 0, 0, 0, 0]);
-        seen.add(ROUTER_TO_CLIENT, &[icmp(5), icmp(11), icmp(3), frame(64, vip, client, 6, &[0; 20])]);
+        seen.add(&[icmp(5), icmp(11), icmp(3), frame(64, vip, client, 6, &[0; 20])], None);
         assert_eq!((seen.redirects, seen.time_exceeded, seen.from_vip), (1, 1, 1));
     }
 }

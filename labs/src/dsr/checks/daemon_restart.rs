@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use super::super::facts::{LbNode, NODES, ROUTER_TO_NODES, SERVERS, WEB};
+use super::super::facts::{LbNode, NODES, ROUTER_TO_NODES, SERVERS, VIP4, VIP6, VIPS, WEB};
 use super::super::power::DAEMON;
 use super::load::{Long, summary};
 use super::monitor::Monitor;
@@ -51,7 +51,7 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
     bench.keep_text("stored-after.yaml", &again)?;
     interrupt::sleep(WATCH.saturating_sub(killed.elapsed()))?;
 
-    let events = monitor.events(&[WEB.vip.to_string()])?;
+    let events = monitor.events(&VIPS.map(|vip| vip.to_string()))?;
     let after = bench.counters("after")?;
     let held = long.close()?;
     let frames = bench.captured(captures)?;
@@ -61,8 +61,8 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
     bench.expect(
         events.is_empty(),
         match events.first() {
-            None => format!("r1: no route event for {} within {} s", WEB.vip, WATCH.as_secs()),
-            Some(event) => format!("r1: {} route events for {}: {event}", events.len(), WEB.vip),
+            None => format!("r1: no route event for {VIP4} or {VIP6} within {} s", WATCH.as_secs()),
+            Some(event) => format!("r1: {} route events for the VIPs: {}", events.len(), event.trim()),
         },
     );
     let all = summary(&held);

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use super::super::facts::{LbNode, NODES, SERVICES, VIP4, VIP6, VIPS};
-use super::super::power::inside;
+use super::super::facts::{NODES, SERVICES, VIP4, VIP6, VIPS};
+use super::super::mac;
 use super::super::predict::Model;
 use super::super::replies::{ask, judge};
 use crate::capture::{Captures, Point, WHOLE};
@@ -32,7 +32,7 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
     let frames = bench.captured(captures)?;
     let mut total = Links::default();
     for node in NODES {
-        let mac = mac(bench, node)?;
+        let mac = mac::of(bench.node(node.name)?, "eth1")?;
         for point in node.far_ends() {
             let link = Links::of(frames.get(&point).map(Vec::as_slice).unwrap_or_default(), mac);
             total.add(point, link);
@@ -119,15 +119,6 @@ fn examples(of: &BTreeMap<String, usize>) -> String {
         true => String::new(),
         false => format!(": {}", super::super::replies::shares(of)),
     }
-}
-
-/// Of the node's port to its LAN.
-fn mac(bench: &Bench<'_>, node: LbNode) -> Result<[u8; 6]> {
-    let path = inside(bench.node(node.name)?, "/sys/class/net/eth1/address");
-    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let bytes: Option<Vec<u8>> =
-        text.trim().split(':').map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
-    bytes.and_then(|bytes| bytes.try_into().ok()).with_context(|| format!("{text:?} is no MAC address"))
 }
 
 #[cfg(test)]
