@@ -254,7 +254,7 @@ fn datapath_views() {
             address: "20.20.20.1".into(),
             echo: true,
             undefined: "drop".into(),
-            counters: [("Undefined".to_owned(), 7)].into(),
+            counters: [("undefined".to_owned(), 7), ("echo-replied".to_owned(), 2)].into(),
         }],
         services: vec![DatapathService {
             vip: "20.20.20.1".into(),
@@ -288,8 +288,12 @@ fn datapath_views() {
             "backends",
             "POOL     BACKEND     IN RING  PACKETS  BYTES\nservers  56.56.56.1  no       0        0\n",
         ),
-        ("interfaces", "INTERFACE  XDP     MESSAGE\neth1       native  -\n"),
-        ("drops", "WHERE       COUNTER    COUNT\neth1        Passed     3\n20.20.20.1  Undefined  7\n"),
+        (
+            "interfaces",
+            "INTERFACE  XDP     RECEIVED  PASSED  FORWARDED  DROPPED  MESSAGE\n\
+             eth1       native  0         3       0          5        -\n",
+        ),
+        ("drops", "WHERE       REASON     COUNT\neth1        malformed  5\n20.20.20.1  undefined  7\n"),
     ] {
         let output = vipcast(&[&node], &["datapath", what]);
         assert_exit(&output, 0);

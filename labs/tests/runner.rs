@@ -12,7 +12,7 @@ use labs::host::process::{self, Output};
 use labs::host::{Edit, Lab, Place};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_vipcast-lab");
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A lab's files with a name of its own; takes down whatever a failed test leaves.
 struct Files {
@@ -84,10 +84,20 @@ topology:
         let files = Self::new("- sleep 15");
         let name = files.name.clone();
         let args: Vec<&str> = ["run", &name].into_iter().chain(extra.iter().copied()).collect();
-        let child = files.command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let errors = fs::File::create(files.errors()).unwrap();
+        let mut child = files.command(&args).stdout(Stdio::null()).stderr(errors).spawn().unwrap();
         let mark = Place::new(&name).node("a").join("run/sleep.pid");
-        until("the lab to be up", || mark.exists());
+        until("the lab to be up", || {
+            let ended = child.try_wait().unwrap();
+            assert!(ended.is_none(), "{ended:?}: {}", fs::read_to_string(files.errors()).unwrap());
+            mark.exists()
+        });
         (files, child)
+    }
+
+    /// What a run in the background says.
+    fn errors(&self) -> PathBuf {
+        self.dir.path().join("errors")
     }
 
     fn left(&self) -> Vec<String> {

@@ -367,7 +367,12 @@ fn uninstall_leaves_nothing() {
             let v6: Vec<_> = ["-6"].iter().chain(&words).copied().collect();
             run("ip", &words) + &run("ip", &v6) + &run("ip", &["address", "show", "dev", "lo"])
         };
-        let before = all();
+        // The kernel makes a new interface's routes one after another, and marks them until both ends have carrier.
+        let mut before = all();
+        while before.contains("linkdown") || before.matches("ff00::/8 dev eth1").count() < 2 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            before = all();
+        }
         let manager = b.manager().await;
         let mut rx = manager.observed();
         let mut wanted = routes(&[

@@ -58,7 +58,7 @@ enum Task {
     },
     /// Everything that must hold: format, lints, tests, dependency directions, the demo and each of its faults
     Test {
-        /// The complete counts, and the checks that need tools that are slow to install (cargo-deny)
+        /// More cases of the property tests
         #[arg(long)]
         full: bool,
     },

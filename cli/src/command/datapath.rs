@@ -111,18 +111,34 @@ fn pools(mut state: DatapathState) -> Table {
 
 fn interfaces(mut state: DatapathState) -> Table {
     state.interfaces.sort_by_cached_key(|it| by_name(&it.name));
-    let rows = state.interfaces.into_iter().map(|it| vec![it.name, it.xdp_mode, it.message]);
-    (vec!["INTERFACE", "XDP", "MESSAGE"], rows.collect())
+    let rows = state.interfaces.into_iter().map(|it| {
+        let count = |name: &str| it.counters.get(name).copied().unwrap_or(0).to_string();
+        let [received, passed, forwarded] = ["received", "passed", "forwarded"].map(count);
+        let dropped: u64 =
+            it.counters.iter().filter(|(name, _)| name.starts_with(DROP)).map(|(_, n)| n).sum();
+        vec![it.name, it.xdp_mode, received, passed, forwarded, dropped.to_string(), it.message]
+    });
+    let rows = rows.collect();
+    (vec!["INTERFACE", "XDP", "RECEIVED", "PASSED", "FORWARDED", "DROPPED", "MESSAGE"], rows)
 }
+
+/// What an interface's counters of dropped packets begin with.
+const DROP: &str = "drop-";
+/// Counters of a VIP that are no reason for a drop.
+const NO_DROP: [&str; 3] = ["echo-replied", "too-big-sent", "undefined-passed"];
 
 fn drops(mut state: DatapathState) -> Table {
     state.interfaces.sort_by_cached_key(|it| by_name(&it.name));
     state.vips.sort_by_cached_key(|vip| by_address(&vip.address));
-    let of = |at: String, counters: std::collections::BTreeMap<String, u64>| {
-        let counted = counters.into_iter().filter(|(_, count)| *count > 0);
-        counted.map(|(name, count)| vec![at.clone(), name, count.to_string()]).collect::<Vec<_>>()
-    };
-    let interfaces = state.interfaces.into_iter().flat_map(|it| of(it.name, it.counters));
-    let vips = state.vips.into_iter().flat_map(|it| of(it.address, it.counters));
-    (vec!["WHERE", "COUNTER", "COUNT"], interfaces.chain(vips).collect())
+    let row = |at: &str, reason: &str, count: u64| vec![at.to_owned(), reason.to_owned(), count.to_string()];
+    let mut rows = Vec::new();
+    for it in &state.interfaces {
+        let dropped = it.counters.iter().filter_map(|(name, n)| Some((name.strip_prefix(DROP)?, *n)));
+        rows.extend(dropped.filter(|(_, n)| *n > 0).map(|(reason, n)| row(&it.name, reason, n)));
+    }
+    for vip in &state.vips {
+        let dropped = vip.counters.iter().filter(|(name, n)| **n > 0 && !NO_DROP.contains(&name.as_str()));
+        rows.extend(dropped.map(|(reason, n)| row(&vip.address, reason, *n)));
+    }
+    (vec!["WHERE", "REASON", "COUNT"], rows)
 }

@@ -332,7 +332,12 @@ pub(crate) fn healthy() -> State {
             interfaces: vec![InterfaceStatus {
                 name: "eth1".into(),
                 xdp_mode: "native".into(),
-                counters: [("Passed".to_owned(), 3), ("NotIp".to_owned(), 0)].into(),
+                counters: [
+                    ("passed".to_owned(), 3),
+                    ("drop-malformed".to_owned(), 5),
+                    ("drop-internal".to_owned(), 0),
+                ]
+                .into(),
                 ..InterfaceStatus::default()
             }],
             ..NodeStatus::default()

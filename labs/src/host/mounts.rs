@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 
 /// Mount points at or below `dir`, the innermost first.
@@ -16,9 +17,13 @@ pub fn below(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(points)
 }
 
-/// Takes a mount away at once, whoever still uses it.
+/// Takes a mount away at once, whoever still uses it. One that has gone by itself is no error: removing a mount's file
+/// or directory elsewhere, as another lab does when it ends, detaches it in every namespace.
 pub fn detach(point: &Path) -> Result<()> {
-    umount2(point, MntFlags::MNT_DETACH).with_context(|| format!("cannot unmount {}", point.display()))
+    match umount2(point, MntFlags::MNT_DETACH) {
+        Ok(()) | Err(Errno::ENOENT | Errno::EINVAL) => Ok(()),
+        Err(errno) => Err(errno).with_context(|| format!("cannot unmount {}", point.display())),
+    }
 }
 
 /// Field 5 of `proc_pid_mountinfo(5)`.
