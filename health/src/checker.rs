@@ -202,7 +202,7 @@ async fn probe_for_ever(
     prober: Arc<dyn Prober>,
     report: mpsc::Sender<Report>,
 ) {
-    let mut schedule = Schedule::new(&target, check.interval);
+    let mut schedule = Schedule::new(&target, check.interval, check.rise, check.fall);
     sleep(schedule.first()).await;
     loop {
         let begin = Instant::now();

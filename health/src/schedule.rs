@@ -10,6 +10,9 @@ use crate::Target;
 
 /// First probes of a fresh set are spread over at most this time.
 const FIRST_SPREAD: Duration = Duration::from_millis(250);
+/// Longest interval between the probes that make up a target's first verdict: whoever probes once a minute does not
+/// want to wait minutes for a server that was not there at the first attempt.
+const SETTLING: Duration = Duration::from_secs(1);
 /// Pause after a probe that took longer than its interval.
 const BREATH: Duration = Duration::from_millis(1);
 
@@ -17,12 +20,15 @@ const BREATH: Duration = Duration::from_millis(1);
 pub struct Schedule {
     seed: u64,
     interval: Duration,
+    /// Probes that a first verdict may need.
+    settling: u64,
     started: u64,
 }
 
 impl Schedule {
-    pub fn new(target: &Target, interval: Duration) -> Self {
-        Self { seed: fnv1a(target.0.as_bytes()), interval, started: 0 }
+    /// `rise` and `fall` as in [`crate::Check`].
+    pub fn new(target: &Target, interval: Duration, rise: u32, fall: u32) -> Self {
+        Self { seed: fnv1a(target.0.as_bytes()), interval, settling: rise.max(fall).into(), started: 0 }
     }
 
     /// Delay before the first probe.
@@ -33,8 +39,10 @@ impl Schedule {
     /// Time from now to the start of the next probe, when the last one started `elapsed` ago.
     pub fn next(&mut self, elapsed: Duration) -> Duration {
         self.started += 1;
-        let jitter = fraction(self.interval / 10, mix(self.seed.wrapping_add(self.started)));
-        (self.interval - jitter).saturating_sub(elapsed).max(BREATH)
+        let settled = self.started >= self.settling;
+        let interval = if settled { self.interval } else { self.interval.min(SETTLING) };
+        let jitter = fraction(interval / 10, mix(self.seed.wrapping_add(self.started)));
+        (interval - jitter).saturating_sub(elapsed).max(BREATH)
     }
 }
 
@@ -66,7 +74,7 @@ mod tests {
     #[test]
     fn every_interval_is_within_a_tenth_and_none_is_longer() {
         for name in 0..50 {
-            let mut s = Schedule::new(&Target(format!("pool/{name}")), SECOND);
+            let mut s = Schedule::new(&Target(format!("pool/{name}")), SECOND, 1, 1);
             for _ in 0..200 {
                 let d = s.next(Duration::ZERO);
                 assert!(d > Duration::from_millis(899) && d <= SECOND, "{d:?}");
@@ -77,7 +85,7 @@ mod tests {
     #[test]
     fn the_same_target_repeats_and_others_differ() {
         let run = |name: &str| {
-            let mut s = Schedule::new(&Target(name.into()), SECOND);
+            let mut s = Schedule::new(&Target(name.into()), SECOND, 1, 1);
             (s.first(), (0..20).map(|_| s.next(Duration::ZERO)).collect::<Vec<_>>())
         };
         assert_eq!(run("a"), run("a"));
@@ -87,7 +95,7 @@ mod tests {
     #[test]
     fn first_probes_are_spread_and_soon() {
         let firsts: BTreeSet<_> =
-            (0..100).map(|n| Schedule::new(&Target(n.to_string()), 10 * SECOND).first()).collect();
+            (0..100).map(|n| Schedule::new(&Target(n.to_string()), 10 * SECOND, 1, 1).first()).collect();
         assert!(firsts.len() > 95);
         assert!(firsts.iter().all(|d| *d < FIRST_SPREAD));
         let halves = firsts.iter().filter(|d| **d < FIRST_SPREAD / 2).count();
@@ -96,9 +104,18 @@ mod tests {
 
     #[test]
     fn time_already_spent_counts_and_a_late_probe_still_breathes() {
-        let mut a = Schedule::new(&Target("a".into()), SECOND);
+        let mut a = Schedule::new(&Target("a".into()), SECOND, 1, 1);
         let mut b = a.clone();
         assert_eq!(a.next(Duration::ZERO) - Duration::from_millis(300), b.next(Duration::from_millis(300)));
         assert_eq!(a.next(5 * SECOND), BREATH);
+    }
+
+    #[test]
+    fn the_first_verdict_does_not_wait_for_long_intervals() {
+        let minute = 60 * SECOND;
+        let mut schedule = Schedule::new(&Target("pool/1".into()), minute, 1, 3);
+        let pauses: Vec<Duration> = (0..4).map(|_| schedule.next(Duration::ZERO)).collect();
+        assert!(pauses[..2].iter().all(|pause| *pause <= SECOND), "{pauses:?}");
+        assert!(pauses[2..].iter().all(|pause| *pause > 50 * SECOND), "{pauses:?}");
     }
 }
